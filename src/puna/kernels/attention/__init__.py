@@ -1,0 +1,12 @@
+"""Attention over a packed stream. A chunked (local) layer and a full (global) one differ only in their segments.
+
+`segments(...)` cuts each sequence at its chunk edges; `packed_attention` is causal attention inside each segment, forward and
+backward, without a pad token in sight of its caller; `cached_attention` is its form with keys that were computed before.
+`reference_attention` says the same with one dense mask.
+"""
+
+from puna.kernels.attention.cached import cached_attention
+from puna.kernels.attention.packed import PackingPlan, Segments, packed_attention, plan_packing, segments
+from puna.kernels.attention.reference import reference_attention
+
+__all__ = ["PackingPlan", "Segments", "cached_attention", "packed_attention", "plan_packing", "reference_attention", "segments"]

@@ -1,0 +1,40 @@
+"""A mixture-of-experts layer: `Shared(x) + Expert_e(sigmoid(g_e) * x)`, e the router's choice. [stated]
+
+Letters: T tokens, D model width, F expert width, E experts.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from puna.config import ModelConfig
+from puna.kernels.experts import grouped_experts
+from puna.model.feed_forward import FeedForward
+from puna.model.router import Router
+
+
+class Experts(nn.Module):
+    """The routed experts' weights, input-major as Hugging Face stores them: used as `x @ w`, gate columns before up columns."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.w_gate_up = nn.Parameter(torch.empty(config.num_experts, config.width, 2 * config.expert_width))
+        self.w_down = nn.Parameter(torch.empty(config.num_experts, config.expert_width, config.width))
+
+
+class MoE(nn.Module):
+    """Router, routed experts and the shared expert, which reads the unscaled x."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.router = Router(config.width, config.num_experts)
+        self.experts = Experts(config)
+        self.shared = FeedForward(config.width, config.expert_width)
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        routing = self.router(x_TD)
+        w_gate_up_EDF, w_down_EFD = self.experts.w_gate_up, self.experts.w_down
+        if torch.is_autocast_enabled(x_TD.device.type):  # autocast does not know grouped products
+            dtype = torch.get_autocast_dtype(x_TD.device.type)
+            x_TD, w_gate_up_EDF, w_down_EFD = x_TD.to(dtype), w_gate_up_EDF.to(dtype), w_down_EFD.to(dtype)
+        scores_T = routing.scores_T.to(x_TD.dtype)
+        return self.shared(x_TD) + grouped_experts(x_TD, routing.expert_ids_T, scores_T, w_gate_up_EDF, w_down_EFD)

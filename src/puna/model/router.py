@@ -1,0 +1,39 @@
+"""Top-1 token-choice routing: the best expert by logit, its score the sigmoid of that logit. [stated]
+
+Training may steer the choice (never the score) by `balance_bias`, a buffer that no checkpoint format of Llama 4 knows: a recipe
+must bring it back to zero before it exports, so that the shipped model routes by its raw logits.
+
+Letters: T tokens, D model width, E experts.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Routing(NamedTuple):
+    """`expert_ids` int64 `[T]`, `scores` `[T]` in the activations' dtype, `logits` `[T, E]` fp32."""
+
+    expert_ids_T: Tensor
+    scores_T: Tensor
+    logits_TE: Tensor
+
+
+class Router(nn.Module):
+    balance_bias: Tensor
+
+    def __init__(self, width: int, num_experts: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_experts, width))
+        self.register_buffer("balance_bias", torch.zeros(num_experts), persistent=False)
+        self.tokens_per_expert: Tensor | None = None  # counted when a trainer or an engine sets it to zeros [E]
+
+    def forward(self, x_TD: Tensor) -> Routing:
+        """Sigmoid in fp32, then cast [hf]: in bf16 a saturated sigmoid would make ties that the logits do not have."""
+        logits_TE = nn.functional.linear(x_TD, self.weight).float()
+        expert_ids_T = (logits_TE.detach() + self.balance_bias).argmax(dim=-1)
+        scores_T = logits_TE.gather(1, expert_ids_T[:, None]).squeeze(1).sigmoid()
+        if self.tokens_per_expert is not None:
+            self.tokens_per_expert += torch.bincount(expert_ids_T, minlength=logits_TE.shape[1])
+        return Routing(expert_ids_T, scores_T.to(x_TD.dtype), logits_TE)
