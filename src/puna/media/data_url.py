@@ -35,7 +35,8 @@ def decode_data_url(url: str, max_bytes: int = MAX_IMAGE_BYTES) -> bytes:
     if (media_type or "").lower() not in MEDIA_TYPES:
         raise MediaError(f"the data: URL declares {media_type or 'no type'}; a picture is one of {', '.join(MEDIA_TYPES)}")
     if len(payload) > 4 * -(-max_bytes // 3):
-        raise MediaError(f"the data: URL holds {len(payload) * 3 // 4:,} bytes, but a picture may have at most {max_bytes:,}; save it smaller")
+        size = len(payload) * 3 // 4
+        raise MediaError(f"the data: URL holds about {size:,} bytes, but a picture may have at most {max_bytes:,}; save it smaller")
     try:
         data = binascii.a2b_base64(payload, strict_mode=True)
     except (binascii.Error, ValueError) as error:  # ValueError: characters outside ASCII

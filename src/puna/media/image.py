@@ -131,7 +131,7 @@ def _to_8_bit(picture: Pillow.Image) -> Pillow.Image:
 def _over_white(picture: Pillow.Image) -> Pillow.Image:
     if not picture.has_transparency_data:
         return picture.convert("RGB")
-    layer = picture.convert("RGBA")
+    layer = (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
     white = Pillow.new("RGB", layer.size, (255, 255, 255))
     white.paste(layer, mask=layer.getchannel("A"))
     return white
