@@ -1,0 +1,184 @@
+"""Safetensors files of one directory, seen as one set of named tensors: a single file, or shards with an index.
+
+Knows file layout and nothing of models. Files are memory-mapped, so a tensor costs memory only when it is converted or touched. Weights
+in pickled formats are never opened: unpickling runs whatever code the file brings.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from puna.checkpoint.errors import CheckpointError
+
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+_SHARD_PATTERN = "model-?????-of-?????.safetensors"
+_PICKLED = ("*.bin", "*.pth", "*.pt", "*.ckpt", "*.pkl")
+
+
+class TensorInfo(NamedTuple):
+    """What a file's header says of one tensor. `kind` is safetensors' word for the dtype, such as "BF16"."""
+
+    file: str
+    shape: tuple[int, ...]
+    kind: str
+
+
+class ShardedTensors:
+    """All tensors of a checkpoint directory. Use as a context manager: the files stay open inside it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._files: dict[str, Any] = {}
+        self._stack = contextlib.ExitStack()
+        self.tensors: dict[str, TensorInfo] = {}
+
+    def __enter__(self) -> "ShardedTensors":
+        try:
+            weight_map = _weight_map(self.directory)
+            for file in sorted(set(weight_map.values())) if weight_map is not None else [SINGLE_FILE]:
+                self._open(file)
+            if weight_map is not None:
+                self._check_index(weight_map)
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def load(self, name: str) -> Tensor:
+        """The tensor as stored, backed by the mapped file."""
+        file = self.tensors[name].file
+        try:
+            return self._files[file].get_tensor(name)
+        except SafetensorError as error:
+            raise CheckpointError(f"{self.directory / file}: tensor {name} cannot be read: {error}") from error
+
+    def _open(self, file: str) -> None:
+        path = self.directory / file
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing, but {INDEX_FILE} names it; the download is incomplete")
+        try:
+            opened = self._stack.enter_context(safe_open(path, framework="pt"))
+        except (SafetensorError, OSError) as error:
+            size = path.stat().st_size
+            raise CheckpointError(f"{path} ({size} bytes) is not a whole safetensors file: {error}; download it again") from error
+        self._files[file] = opened
+        for name in opened.keys():
+            if name in self.tensors:
+                raise CheckpointError(f"{path}: tensor {name} also stands in {self.tensors[name].file}; which one counts is not said")
+            header = opened.get_slice(name)
+            self.tensors[name] = TensorInfo(file, tuple(header.get_shape()), header.get_dtype())
+
+    def _check_index(self, weight_map: Mapping[str, str]) -> None:
+        wrong = [name for name, file in weight_map.items() if name not in self.tensors or self.tensors[name].file != file]
+        wrong += [name for name in self.tensors if name not in weight_map]
+        if wrong:
+            raise CheckpointError(
+                f"{self.directory / INDEX_FILE} and the files it names disagree about {len(wrong)} tensors, such as {', '.join(wrong[:10])}"
+            )
+
+
+def _weight_map(directory: Path) -> dict[str, str] | None:
+    """Tensor name -> file from the index, or None for a single file."""
+    index = directory / INDEX_FILE
+    if index.is_file():
+        weight_map = read_json(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise CheckpointError(f"{index} has no weight_map, so nothing says which file holds which tensor")
+        for file in weight_map.values():
+            if not isinstance(file, str) or Path(file).name != file or not file.endswith(".safetensors"):
+                raise CheckpointError(f"{index} names the file {file!r}; it must be a .safetensors file beside the index")
+        return weight_map
+    if (directory / SINGLE_FILE).is_file():
+        return None
+    pickled = sorted(path.name for pattern in _PICKLED for path in directory.glob(pattern))
+    if pickled:
+        raise CheckpointError(
+            f"{directory} has its weights in {pickled[0]}{' and others' * (len(pickled) > 1)}, a pickled format: opening one runs whatever "
+            "code it carries, so Puna never does. Take the safetensors form of this checkpoint, or convert it on a machine you can lose"
+        )
+    raise CheckpointError(f"{directory} has neither {SINGLE_FILE} nor {INDEX_FILE}; it holds no weights")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file of the checkpoint."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist; a checkpoint is a directory in Hugging Face's layout") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not readable JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} must hold a JSON object")
+    return value
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def write_shards(directory: Path, state: Mapping[str, Tensor], dtype: torch.dtype, max_shard_bytes: int) -> list[Path]:
+    """Write `state` in this dtype, in its own order, shard after shard: only one shard is ever held converted.
+
+    Files appear whole, under their final names only when written: a reader (or this process, which may have them mapped) keeps the old
+    ones until then. Files of an earlier save that the new one does not overwrite are removed, lest an old index rule over new weights.
+    """
+    shards = list(_split(state, dtype.itemsize, max_shard_bytes))
+    if len(shards) == 1:
+        names = [SINGLE_FILE]
+    else:
+        names = [f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)]
+    written = []
+    for file, shard in zip(names, shards, strict=True):
+        tensors = {name: state[name].detach().to("cpu", dtype).contiguous() for name in shard}
+        temporary = directory / (file + ".tmp")
+        save_file(_unshared(tensors), temporary, metadata={"format": "pt"})
+        written.append((temporary, directory / file))
+    (directory / INDEX_FILE).unlink(missing_ok=True)
+    for temporary, path in written:
+        os.replace(temporary, path)
+    for stale in {directory / SINGLE_FILE, *directory.glob(_SHARD_PATTERN)} - {path for _, path in written}:
+        stale.unlink(missing_ok=True)
+    if len(shards) > 1:
+        weight_map = {name: file for file, shard in zip(names, shards, strict=True) for name in shard}
+        total = sum(tensor.numel() for tensor in state.values())
+        write_json(directory / INDEX_FILE, {"metadata": {"total_size": total * dtype.itemsize}, "weight_map": weight_map})
+    return [path for _, path in written]
+
+
+def _split(state: Mapping[str, Tensor], itemsize: int, max_shard_bytes: int) -> Iterator[list[str]]:
+    """Names of each shard; a tensor larger than the limit has a shard to itself."""
+    shard: list[str] = []
+    filled = 0
+    for name, tensor in state.items():
+        size = tensor.numel() * itemsize
+        if shard and filled + size > max_shard_bytes:
+            yield shard
+            shard, filled = [], 0
+        shard.append(name)
+        filled += size
+    yield shard
+
+
+def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Safetensors refuses tensors that share memory (views of one flat buffer, as optimisers keep them): copy the second of each."""
+    seen: set[int] = set()
+    out = {}
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage().data_ptr()
+        out[name] = tensor.clone() if storage in seen else tensor
+        seen.add(storage)
+    return out
