@@ -175,7 +175,7 @@ def offer_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] 
     offer = "\n".join([TOOLS_INTRODUCTION, *definitions, TOOLS_INSTRUCTION])
     if messages and messages[0].role == "system":
         system, rest = messages[0], messages[1:]
-        gap = "\n\n" if system.content else ""
+        gap = "\n\n" if any(not isinstance(part, Text) or part.text for part in system.content) else ""
         return [replace(system, content=(*system.content, Text(gap + offer))), *rest]
     return [Message("system", (Text(offer),)), *messages]
 

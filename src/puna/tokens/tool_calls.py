@@ -76,6 +76,20 @@ def _write_value(value: Any) -> str:
     raise ToolCallError(f"argument value {value!r} is {type(value).__name__}; calls hold text, numbers, booleans, None, lists and mappings")
 
 
+def arguments_of(given: str | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """A client's arguments as a mapping: OpenAI's protocol sends them as JSON text, and nothing or "" if there are none."""
+    if isinstance(given, str):
+        try:
+            given = json.loads(given) if given.strip() else None
+        except (ValueError, RecursionError) as error:
+            raise ToolCallError(f"tool arguments {given[:200]!r} are not JSON ({error}); give a JSON object") from error
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ToolCallError(f"tool arguments are {type(given).__name__}; give a JSON object from names to values")
+    return given
+
+
 def read_calls(text: str, names: Collection[str] | None = None) -> ReadCalls:
     """The calls that end `text`, and the text before them.
 
