@@ -56,7 +56,9 @@ def clean(text: str, kind: str) -> str:
         text = _TAG.sub("", text).replace("(, ", "(").replace("()", "").replace("[[", "").replace("]]", "")
     text = re.sub(r"[ \t\u00a0]+", " ", text)
     text = re.sub(r" *\n[ \n]*\n", "\n\n", text).strip()
-    return text if len(text) >= (_MIN_CHARS if ord(text[0]) < 0x2E80 else _MIN_CHARS // 3) else "" if text else ""
+    # An ideograph or a syllable block says about as much as three letters.
+    shortest = _MIN_CHARS if text[:1] < "\u2e80" else _MIN_CHARS // 3
+    return text if len(text) >= shortest else ""
 
 
 def text_sources(language: str) -> tuple[str, ...]:
