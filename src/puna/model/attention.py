@@ -12,7 +12,7 @@ from puna.config import LayerSpec, ModelConfig
 from puna.kernels.attention import packed_attention
 from puna.model.batch import Batch, KVCache
 from puna.model.norm import rms_normalize
-from puna.model.rope import RopeMode, rotate, rotation, temperature
+from puna.model.rope import RopeMode, rotate_fusible, rotation, temperature
 
 
 class PositionTerms(NamedTuple):
@@ -44,7 +44,7 @@ class Attention(nn.Module):
     def forward(self, x_TD: Tensor, terms: PositionTerms, batch: Batch, cache: KVCache | None) -> Tensor:
         q_TNH, k_TKH, v_TKH = (w(x_TD).unflatten(-1, (-1, self.head_width)) for w in (self.wq, self.wk, self.wv))
         if self.layer.rope:
-            q_TNH, k_TKH = rotate(q_TNH, terms.cos, terms.sin), rotate(k_TKH, terms.cos, terms.sin)
+            q_TNH, k_TKH = rotate_fusible(q_TNH, terms.cos, terms.sin), rotate_fusible(k_TKH, terms.cos, terms.sin)
         if self.layer.qk_norm:  # after RoPE, per head, without weights [stated]
             q_TNH, k_TKH = rms_normalize(q_TNH, self.eps), rms_normalize(k_TKH, self.eps)
         if self.layer.temperature:  # only q: the cache stays free of it. Cast back to the activations' dtype [hf]

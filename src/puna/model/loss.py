@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_CHUNK_T = 512
+_CHUNK_T = 256  # a chunk's fp32 logits stay in cache
 
 
 class Loss(NamedTuple):
@@ -49,12 +49,16 @@ class _ChunkedLoss(torch.autograd.Function):
         for rows in scored.split(_CHUNK_T):
             h_RD, target_R, weight_R = hidden_TD[rows], targets_T[rows], weights_T[rows] / norm
             logits_RV = (h_RD @ head_low_VD.T).float()
-            lse_R = logits_RV.logsumexp(-1)
-            loss_R = lse_R - logits_RV.gather(1, target_R[:, None]).squeeze(1)
+            gold_R = logits_RV.gather(1, target_R[:, None]).squeeze(1)
+            top_R = logits_RV.amax(-1)
+            p_RV = logits_RV.sub_(top_R[:, None]).exp_()
+            sum_R = p_RV.sum(-1)
+            lse_R = sum_R.log() + top_R
+            loss_R = lse_R - gold_R
             cross_entropy_T[rows] = loss_R
             total += ((loss_R + z_loss * lse_R.square()) * weight_R).sum()
-            scale_R = weight_R * (1 + 2 * z_loss * lse_R)
-            grad_RV = logits_RV.sub_(lse_R[:, None]).exp_().mul_(scale_R[:, None])
+            scale_R = weight_R * (1 + 2 * z_loss * lse_R) / sum_R
+            grad_RV = p_RV.mul_(scale_R[:, None])
             grad_RV[torch.arange(len(rows), device=rows.device), target_R] -= weight_R
             grad_low_RV = grad_RV.to(hidden_TD.dtype)
             grad_hidden_TD[rows] = grad_low_RV @ head_low_VD

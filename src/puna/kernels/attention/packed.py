@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from puna.kernels.fusion import fusible
+
 # Bucket widths: at most a third of a bucket is filling, and few distinct shapes reach the kernels.
 _WIDTHS = (1, 4, 8, 16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 256)
 _COUNT_STEP = 4
@@ -154,12 +156,20 @@ def _bucket_backward(
     future = torch.ones(width, width, dtype=torch.bool, device=q.device).triu(1)
     log_sum = log_sum.reshape(n * kv_heads, heads // kv_heads, width, 1)
     delta = delta.reshape(n * kv_heads, heads // kv_heads, width, 1)
-    scores = torch.bmm(q, k.transpose(1, 2)).view(shape4).float()
-    p = scores.mul_(scale).sub_(log_sum).masked_fill_(future, float("-inf")).exp_()
-    p_low = p.to(q.dtype).view(n * kv_heads, -1, width)
-    d_v = torch.bmm(p_low.transpose(1, 2), d_out)
-    d_p = torch.bmm(d_out, v.transpose(1, 2)).view(shape4).float()
-    d_s = d_p.sub_(delta).mul_(p).mul_(scale).to(q.dtype).view(n * kv_heads, -1, width)
+    p = _probabilities(torch.bmm(q, k.transpose(1, 2)).view(shape4), log_sum, future, scale).view(n * kv_heads, -1, width)
+    d_v = torch.bmm(p.transpose(1, 2), d_out)
+    d_p = torch.bmm(d_out, v.transpose(1, 2)).view(shape4)
+    d_s = _score_gradient(p.view(shape4), d_p, delta, scale).view(n * kv_heads, -1, width)
     d_q = torch.bmm(d_s, k)
     d_k = torch.bmm(d_s.transpose(1, 2), q)
     return d_q.view(n, heads, width, head_width), d_k.view(n, kv_heads, width, head_width), d_v.view(n, kv_heads, width, head_width)
+
+
+@fusible(symbolic_shapes=True)
+def _probabilities(scores: Tensor, log_sum: Tensor, future: Tensor, scale: float) -> Tensor:
+    return torch.where(future, 0.0, torch.exp(scores.float() * scale - log_sum)).to(scores.dtype)
+
+
+@fusible(symbolic_shapes=True)
+def _score_gradient(p: Tensor, d_p: Tensor, delta: Tensor, scale: float) -> Tensor:
+    return (p.float() * (d_p.float() - delta) * scale).to(p.dtype)

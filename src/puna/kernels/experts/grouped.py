@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from puna.kernels.fusion import fusible
+
 # Below this many rows the few experts that are used at all are run one by one: a grouped product has a fixed cost per expert.
 _SMALL_T = 8
 _ROW_STEP = 64
@@ -64,7 +66,7 @@ class _SortedExperts(torch.autograd.Function):
         for e, rows in _used(edges):
             torch.mm(x_RD[rows], w_gate_up_EDF[e], out=h_RF[rows])
         gate_RF, up_RF = h_RF.chunk(2, dim=-1)
-        act_RF = F.silu(gate_RF).mul_(up_RF)
+        act_RF = _swiglu(gate_RF, up_RF)
         for e, rows in _used(edges):
             torch.mm(act_RF[rows], w_down_EFD[e], out=y_RD[rows])
         ctx.save_for_backward(x_RD, h_RF, act_RF, place_T, w_gate_up_EDF, w_down_EFD)
@@ -75,19 +77,29 @@ class _SortedExperts(torch.autograd.Function):
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor, None, Tensor, Tensor]:
         x_RD, h_RF, act_RF, place_T, w_gate_up_EDF, w_down_EFD = ctx.saved_tensors
         d_y_RD = torch.zeros_like(x_RD).index_copy_(0, place_T, grad_TD)
-        d_act_RF, d_h_RF, d_x_RD = torch.empty_like(act_RF), torch.empty_like(h_RF), torch.empty_like(x_RD)
+        d_act_RF, d_x_RD = torch.empty_like(act_RF), torch.empty_like(x_RD)
         d_gate_up_EDF, d_down_EFD = torch.zeros_like(w_gate_up_EDF), torch.zeros_like(w_down_EFD)
         for e, rows in _used(ctx.edges):
             torch.mm(d_y_RD[rows], w_down_EFD[e].T, out=d_act_RF[rows])
             torch.mm(act_RF[rows].T, d_y_RD[rows], out=d_down_EFD[e])
-        gate_RF, up_RF = h_RF.chunk(2, dim=-1)
-        d_gate_RF, d_up_RF = d_h_RF.chunk(2, dim=-1)
-        torch.mul(d_act_RF, F.silu(gate_RF), out=d_up_RF)
-        d_gate_RF.copy_(torch.ops.aten.silu_backward(d_act_RF.mul_(up_RF), gate_RF))
+        d_h_RF = _swiglu_backward(d_act_RF, *h_RF.chunk(2, dim=-1))
         for e, rows in _used(ctx.edges):
             torch.mm(d_h_RF[rows], w_gate_up_EDF[e].T, out=d_x_RD[rows])
             torch.mm(x_RD[rows].T, d_h_RF[rows], out=d_gate_up_EDF[e])
         return d_x_RD.index_select(0, place_T), None, d_gate_up_EDF, d_down_EFD
+
+
+@fusible(symbolic_shapes=True)
+def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    return (F.silu(gate.float()) * up).to(gate.dtype)
+
+
+@fusible(symbolic_shapes=True)
+def _swiglu_backward(d_act: Tensor, gate: Tensor, up: Tensor) -> Tensor:
+    """Gradient of `[gate, up]` side by side."""
+    sigmoid = gate.float().sigmoid()
+    d_gate = d_act * up * (sigmoid * (1 + gate * (1 - sigmoid)))
+    return torch.cat((d_gate, d_act * (gate * sigmoid)), dim=-1).to(gate.dtype)
 
 
 def _used(edges: list[int]) -> list[tuple[int, slice]]:
