@@ -84,7 +84,7 @@ def _multimodal(hf: Mapping[str, Any], name: str | None) -> ModelConfig:
     for field in ("bos_token_id", "eos_token_id", "pad_token_id"):  # some writers repeat the text model's ids here
         top.only(field, (text.values.get(field),), f"it contradicts text_config.{field}")
     vision = _vision_from_hf(Fields("vision_config", top.get("vision_config"), _BOOKKEEPING), puna.whole("max_tiles", 16, least=1))
-    config = _build(text, ids, vision, name or _stored_name(puna, hf))
+    config = _build(text, ids, vision, _name(name, puna, hf))
     for fields in (text, puna, top):
         fields.finish()
     return config
@@ -97,7 +97,7 @@ def _text_only(hf: Mapping[str, Any], name: str | None) -> ModelConfig:
     bos = text.whole("bos_token_id", 1)
     places = {"image_start_id": _IMAGE_START, "image_end_id": _IMAGE_END, "image_id": _IMAGE, "patch_id": _PATCH}
     ids = {field: puna.whole(field, bos + place) for field, place in places.items()}
-    config = _build(text, ids, None, name or _stored_name(puna, hf))
+    config = _build(text, ids, None, _name(name, puna, hf))
     for fields in (text, puna):
         fields.finish()
     return config
@@ -110,11 +110,11 @@ def _check_architecture(fields: Fields, expected: str) -> None:
     fields.get("model_type")
 
 
-def _stored_name(puna: Fields, hf: Mapping[str, Any]) -> str:
+def _name(given: str | None, puna: Fields, hf: Mapping[str, Any]) -> str:
     stored = puna.get("name", None) or str(hf.get("_name_or_path") or "").rstrip("/").rpartition("/")[2] or "llama4"
     if not isinstance(stored, str):
         raise puna.error("name", "it must be a string")
-    return stored
+    return given or stored
 
 
 def _build(text: Fields, image_ids: dict[str, int], vision: VisionConfig | None, name: str) -> ModelConfig:
@@ -217,14 +217,14 @@ def _moe_layers(text: Fields, num_layers: int, num_experts: int) -> tuple[int, .
 
 
 def _chunk(text: Fields, num_layers: int, nope_layers: tuple[int, ...]) -> int | None:
-    """The chunk of the RoPE layers; None if they see the whole context.
+    """The chunk of the RoPE layers; None if they see the whole context, or if there are none.
 
     `layer_types` and `attention_chunk_size` both may say so. Llama Guard's `chunked_attention` without a size can only mean full.
     """
     chunk = None if text.get("attention_chunk_size", 8192) is None else text.whole("attention_chunk_size", 8192, least=1)
     types = _layer_list(text, "layer_types")
     if types is None:
-        return chunk
+        return chunk if len(nope_layers) < num_layers else None
     if len(types) != num_layers or not set(types) <= {_CHUNKED, _FULL}:
         raise text.error("layer_types", f"it must name {_CHUNKED!r} or {_FULL!r} for each of {num_layers} layers")
     wrong = [i for i in nope_layers if types[i] != _FULL and chunk is not None]
@@ -233,7 +233,7 @@ def _chunk(text: Fields, num_layers: int, nope_layers: tuple[int, ...]) -> int |
     rope_types = {kind for i, kind in enumerate(types) if i not in nope_layers}
     if len(rope_types) > 1:
         raise text.error("layer_types", "the RoPE layers must be all chunked or all full")
-    return None if rope_types == {_FULL} else chunk
+    return chunk if rope_types == {_CHUNKED} else None
 
 
 def _rope_parameters(fields: Fields) -> Fields:

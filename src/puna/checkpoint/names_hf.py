@@ -93,7 +93,7 @@ def from_hf_name(name: str, *, text_only: bool) -> str | None:
 def _translate(name: str, table: dict[str, str]) -> str | None:
     layer = _LAYER.search(name)
     if layer is None:
-        return table.get(name)
+        return None if "{" in name else table.get(name)  # a template is no name
     if layer[1] != str(int(layer[1])):  # "layers.03." is no layer of ours
         return None
     template = table.get(name[: layer.start()] + "{i}" + name[layer.end() :])
