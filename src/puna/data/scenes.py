@@ -72,7 +72,7 @@ class Scene:
 
 
 @cache
-def _shape_drawing(shape: int, colour: int, size: int) -> Image.Image:
+def shape_drawing(shape: int, colour: int, size: int) -> Image.Image:
     """A filled shape in premultiplied RGBA, drawn four times as large and shrunk."""
     side = 4 * size
     mask = Image.new("L", (side, side))
@@ -104,7 +104,7 @@ def draw(scene: Scene, rng: random.Random) -> np.ndarray:
     colours = [COLOUR_VALUES[item.colour] for item in scene.items if item.colour >= 0]
     canvas = _ground_for(colours, rng) if colours else background(rng) if rng.random() < 0.5 else plain(rng)
     for item in scene.items:
-        drawing = drawing_at(item.code, item.artist, item.size) if item.code else _shape_drawing(item.shape, item.colour, item.size)
+        drawing = drawing_at(item.code, item.artist, item.size) if item.code else shape_drawing(item.shape, item.colour, item.size)
         stamp(canvas, drawing, item.size, item.x, item.y, item.angle)
     return recolour(canvas, rng)
 

@@ -110,6 +110,7 @@ _FACT = re.compile(r"^(?P<article>(?:A|An|The) )?(?P<title>.+?)(?: \([^)]*\))?,?
 # Years and births mark persons and events, of which a small model remembers nothing.
 _TOO_SPECIAL = re.compile(
     r"\d{3,}|born|footballer|actor|singer|politician|commune|municipality|village|department|province|district|sex|nud|abortion|porn|rape|suicid|murder|Nazi|terror|genital"
+    r"|preposition|pronoun|conjunction|adjective|adverb|alphabet|is a word|letter of|given name|surname|Wikipedia|software|website"
 )
 
 
