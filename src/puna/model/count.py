@@ -83,7 +83,7 @@ def count_parameters(config: ModelConfig) -> ParameterCount:
     """Builds `config` on the meta device and counts."""
     with torch.device("meta"):
         model = Model(config)
-    parts = dict.fromkeys(PARTS, 0)
+    parts: dict[str, int] = dict.fromkeys(PARTS, 0)
     sizes = {16: 0, 8: 0, 4: 0}
     for name, parameter in model.named_parameters():
         part = part_of(name)

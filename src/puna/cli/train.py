@@ -1,0 +1,86 @@
+"""`puna train RECIPE.py`: runs the recipe in a file. What a recipe does is `puna.train`'s business; this verb finds and starts it.
+
+A recipe file defines `recipe()`, and what it returns has `main(out, resume, overrides)`.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Protocol
+
+import typer
+
+from puna.cli.error import UserError
+
+
+class Run(Protocol):
+    """What `recipe()` gives: one whole training run, not yet started."""
+
+    def main(self, out: Path, resume: bool, overrides: Mapping[str, str]) -> object: ...
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.py", help="A recipe file, such as those in recipes/.")],
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Change one field of the recipe; may be repeated.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Where the run is kept (default: runs/RECIPE).", show_default=False)] = None,
+) -> None:
+    """Run a training recipe."""
+    overrides = read_changes(changes or [])
+    directory = out or Path("runs") / recipe.stem
+    refuse_confusion(directory, resume)
+    load_run(recipe).main(out=directory, resume=resume, overrides=overrides)
+
+
+def read_changes(changes: Sequence[str]) -> dict[str, str]:
+    """`["a.b=c"]` as `{"a.b": "c"}`; whether the fields exist is the recipe's to say."""
+    overrides: dict[str, str] = {}
+    for change in changes:
+        field, equals, value = change.partition("=")
+        if not equals or not all(name.isidentifier() for name in field.split(".")):
+            raise UserError(f"--set {change!r} is not FIELD=VALUE; write --set optimizer.lr=3e-4")
+        if field in overrides:
+            raise UserError(f"--set names {field} twice ({overrides[field]!r} and {value!r}); keep one")
+        overrides[field] = value
+    return overrides
+
+
+def refuse_confusion(directory: Path, resume: bool) -> None:
+    """No run is overwritten by accident, and none is resumed that is not there."""
+    holds_something = directory.is_dir() and any(directory.iterdir())
+    if resume and not holds_something:
+        raise UserError(f"{directory} holds no run to resume; leave out --resume, or name the run's directory with --out")
+    if holds_something and not resume:
+        raise UserError(f"{directory} already holds files; --resume continues the run there, --out DIR starts elsewhere")
+
+
+def load_run(path: Path) -> Run:
+    """The run that the file's `recipe()` returns. The file's own errors keep their traceback: it is a program."""
+    module = _import_file(path)
+    make: Any = getattr(module, "recipe", None)
+    if not callable(make):
+        raise UserError(f"{path} defines no recipe(); a recipe file has a function of that name which returns the run")
+    run: Any = make()
+    if not hasattr(run, "main"):
+        raise UserError(f"recipe() in {path} returns {type(run).__name__}, which has no main(out, resume, overrides); return a run")
+    return run
+
+
+def _import_file(path: Path) -> ModuleType:
+    if path.suffix != ".py" or not path.is_file():
+        raise UserError(f"{path} is not a Python file; name a recipe, such as one in recipes/")
+    name = path.stem.replace("-", "_")
+    spec = importlib.util.spec_from_file_location(f"puna_recipe_{name}", path)
+    assert spec is not None and spec.loader is not None, f"Python has no loader for {path}"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and pickling in the recipe look their module up by name
+    sys.path.insert(0, str(path.parent.resolve()))  # as when the file is run itself: it may import its neighbours
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}; the recipe is not valid Python") from error
+    return module

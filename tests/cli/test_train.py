@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+
+from puna.cli.error import UserError
+from puna.cli.train import read_changes
+
+RECIPE = """
+import json
+from dataclasses import dataclass
+
+from neighbour import GREETING
+
+
+@dataclass
+class Run:
+    greeting: str
+
+    def main(self, out, resume, overrides):
+        print(json.dumps([self.greeting, str(out), resume, overrides]))
+
+
+def recipe():
+    return Run(GREETING)
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", ["", *__import__("sys").path])
+    (tmp_path / "neighbour.py").write_text("GREETING = 'hello'\n")
+    path = tmp_path / "01-small.py"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_a_recipe_is_run_with_its_changes(puna, recipe: Path) -> None:
+    outcome = puna("train", str(recipe), "--set", "optimizer.lr=3e-4", "--set", "name=a=b")
+    assert outcome == (0, '["hello", "runs/01-small", false, {"optimizer.lr": "3e-4", "name": "a=b"}]\n', "")
+
+
+def test_out_and_resume_are_passed_on(puna, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "state").touch()
+    assert puna("train", str(recipe), "--out", "mine", "--resume").out == '["hello", "mine", true, {}]\n'
+
+
+def test_no_run_is_overwritten_and_none_resumed_that_is_not_there(puna, recipe: Path, tmp_path: Path) -> None:
+    assert "holds no run to resume" in puna("train", str(recipe), "--resume").err
+    (tmp_path / "runs" / "01-small").mkdir(parents=True)
+    assert puna("train", str(recipe)).code == 0
+    (tmp_path / "runs" / "01-small" / "log").touch()
+    outcome = puna("train", str(recipe))
+    assert outcome.code == 2
+    assert "--resume continues" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("x = 1\n", "defines no recipe()"), ("def recipe():\n    return 3\n", "returns int"), ("def recipe(:\n", "line 1")],
+)
+def test_a_file_that_is_no_recipe_is_a_mistake(puna, recipe: Path, text: str, words: str) -> None:
+    recipe.write_text(text)
+    outcome = puna("train", str(recipe))
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert words in outcome.err
+
+
+def test_an_error_inside_a_recipe_keeps_its_traceback(puna, recipe: Path) -> None:
+    recipe.write_text("def recipe():\n    return {}['lost']\n")
+    with pytest.raises(KeyError, match="lost"):
+        puna("train", str(recipe))
+
+
+def test_changes_are_fields_and_values() -> None:
+    assert read_changes(["a=1", "b.c=x y"]) == {"a": "1", "b.c": "x y"}
+    for changes, words in [(["a"], "FIELD=VALUE"), (["=1"], "FIELD=VALUE"), (["a..b=1"], "FIELD=VALUE"), (["a=1", "a=2"], "twice")]:
+        with pytest.raises(UserError, match=words):
+            read_changes(changes)
