@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from puna.data.backgrounds import background, recolour
 from puna.data.sources import DataError, fetch
 
 SIZE = 64
@@ -125,15 +126,20 @@ def drawing_at(code: str, artist: str, size: int) -> Image.Image:
 
 
 def render_emoji(code: str, rng: random.Random, artist: str) -> np.ndarray:
-    """A new picture of `code`: uint8 [64, 64, 3]; 35 to 100 % of the width, anywhere it fits, slightly turned, on any background."""
-    from puna.data.backgrounds import background, recolour
+    """A new picture of `code`: uint8 [64, 64, 3]; 35 to 100 % of the width, anywhere it fits, slightly turned, on any background.
 
+    One in twelve is a picture of other proportions, which tiling leaves black below or on the right.
+    """
     canvas = background(rng)
-    size = round(SIZE * (0.35 + 0.65 * rng.random() ** 0.7))
-    slack = (SIZE - size) / 2
-    # A tenth of its size may leave the frame.
-    reach = slack + 0.08 * size
-    x, y = SIZE / 2 + rng.uniform(-reach, reach), SIZE / 2 + rng.uniform(-reach, reach)
+    width, height = SIZE, SIZE
+    if rng.random() < 1 / 12:
+        width, height = (SIZE, rng.randint(34, 60)) if rng.random() < 0.6 else (rng.randint(34, 60), SIZE)
+    room = min(width, height)
+    size = round(room * (0.35 + 0.65 * rng.random() ** 0.7))
+    # A little of it may leave the frame.
+    x, y = (side / 2 + rng.uniform(-1, 1) * ((side - size) / 2 + 0.08 * size) for side in (width, height))
     angle = rng.gauss(0, 7) if rng.random() < 0.6 else 0.0
-    stamp(canvas, drawing_at(code, artist, size), size, x, y, max(-25.0, min(25.0, angle)))
-    return recolour(canvas, rng)
+    stamp(canvas[:height, :width], drawing_at(code, artist, size), size, x, y, max(-25.0, min(25.0, angle)))
+    canvas = recolour(canvas, rng)
+    canvas[height:], canvas[:, width:] = 0, 0
+    return canvas

@@ -41,12 +41,13 @@ def picture_part(picture: np.ndarray) -> Image:
     return Image(tiles_of((picture,)), (1, 1))
 
 
+# The same float32 levels that `puna.media.tiling` gives.
+_LEVELS = ((np.arange(256, dtype=np.float32) / np.float32(255)) - np.float32(0.5)) / np.float32(0.5)
+
+
 def tiles_of(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """uint8 pictures as float32 tiles [M, 3, 64, 64] in [-1, 1]."""
-    stacked = np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32)
-    stacked *= 1 / 127.5
-    stacked -= 1
-    return stacked
+    return _LEVELS[np.stack(pictures).transpose(0, 3, 1, 2)]
 
 
 def chat(kind: str, turns: Sequence[skills.Turn], pictures: Sequence[np.ndarray] = (), rng: random.Random | None = None) -> Sample:

@@ -110,13 +110,27 @@ def draw(scene: Scene, rng: random.Random) -> np.ndarray:
 
 
 def _ground_for(colours: Sequence[tuple[int, int, int]], rng: random.Random) -> np.ndarray:
+    """One plain colour well away from all of `colours`, or a slow change between two such."""
+    canvas = _far_plain(colours, rng)
+    if rng.random() < 0.35:
+        other = _far_plain(colours, rng)[0, 0].astype(np.float32)
+        # Not the whole way: midway between two far colours may lie a near one.
+        ramp = np.linspace(0, 0.4, SIZE, dtype=np.float32).reshape((SIZE, 1, 1) if rng.random() < 0.6 else (1, SIZE, 1))
+        ground = canvas + ramp * (other - canvas)
+        if all(np.abs(ground - np.array(colour)).sum(axis=-1).min() > 110 for colour in colours):
+            canvas = ground.astype(np.uint8)
+    return canvas
+
+
+def _far_plain(colours: Sequence[tuple[int, int, int]], rng: random.Random) -> np.ndarray:
     """One plain colour, well away from all of `colours`."""
     for _ in range(20):
         canvas = plain(rng)
         ground = canvas[0, 0].astype(int)
         if all(np.abs(ground - np.array(colour)).sum() > 130 for colour in colours):
             return canvas
-    canvas[:] = max(((255, 255, 255), (0, 0, 0), (90, 200, 230)), key=lambda g: min(sum(abs(a - b) for a, b in zip(g, c, strict=True)) for c in colours))
+    last_resorts = ((255, 255, 255), (0, 0, 0), (90, 200, 230))
+    canvas[:] = max(last_resorts, key=lambda g: min(sum(abs(a - b) for a, b in zip(g, c, strict=True)) for c in colours))
     return canvas
 
 
