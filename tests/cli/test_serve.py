@@ -18,12 +18,12 @@ def served(puna, install):
 
 
 def test_defaults_stay_on_this_machine(served) -> None:
-    assert served("--no-open") == {"model": "scout-nano", "host": "127.0.0.1", "port": 8000, "open_browser": False}
+    assert served("--no-open") == {"model": "scout-nano", "host": "127.0.0.1", "port": 8000, "open_browser": False, "max_tokens": None}
 
 
 def test_every_option_reaches_the_server(served) -> None:
-    options = ["--model", "maverick-nano", "--host", "0.0.0.0", "--port", "0", "--open"]
-    assert served(*options) == {"model": "maverick-nano", "host": "0.0.0.0", "port": 0, "open_browser": True}
+    options = ["--model", "maverick-nano", "--host", "0.0.0.0", "--port", "0", "--open", "--max-tokens", "9"]
+    assert served(*options) == {"model": "maverick-nano", "host": "0.0.0.0", "port": 0, "open_browser": True, "max_tokens": 9}
 
 
 def test_a_browser_opens_by_itself_only_on_a_desktop(served, monkeypatch) -> None:

@@ -25,8 +25,7 @@ def serve(
     import puna.serve
 
     wants_browser = has_desktop() if open_browser is None else open_browser
-    options = {} if max_tokens is None else {"max_tokens": max_tokens}
-    puna.serve.run(model=model, host=host, port=port, open_browser=wants_browser, **options)
+    puna.serve.run(model=model, host=host, port=port, open_browser=wants_browser, max_tokens=max_tokens)
 
 
 def has_desktop() -> bool:
