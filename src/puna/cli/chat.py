@@ -30,12 +30,10 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def chat(
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[MODEL] [PROMPT]...", help=f"A model (default {DEFAULT_MODEL}), and a question to answer once.", show_default=False
-        ),
+    model: Annotated[
+        str | None, typer.Argument(help=f"A model's name or directory (default: {DEFAULT_MODEL}).", show_default=False)
     ] = None,
+    prompt: Annotated[list[str] | None, typer.Argument(help="A question to answer once.", show_default=False)] = None,
     image: Annotated[list[Path] | None, typer.Option("--image", help="A picture for the first question; may be repeated.")] = None,
     system: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="The most tokens of one answer.")] = 256,
@@ -47,20 +45,20 @@ def chat(
 
     A question given as an argument or through a pipe is answered once, and the program ends.
     """
-    model, prompt = split_words(words or [])
-    piped = None if sys.stdin is not None and sys.stdin.isatty() else _read_pipe(required=prompt is None)
-    for text in (prompt, system):
+    name, question = split_words([] if model is None else [model, *(prompt or [])])
+    piped = None if sys.stdin is not None and sys.stdin.isatty() else _read_pipe(required=question is None)
+    for text in (question, system):
         _refuse_broken_text(text)
-    with working(f"loading {model}"):
+    with working(f"loading {name}"):
         import puna.pipeline
 
-        pipeline = puna.pipeline.load(model)
+        pipeline = puna.pipeline.load(name)
     options = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
     conversation = Conversation(pipeline, system, options)
     for path in image or []:
         conversation.attach(path)
-    if prompt is not None or piped is not None:
-        answer_once(conversation, prompt, piped)
+    if question is not None or piped is not None:
+        answer_once(conversation, question, piped)
     else:
         talk(conversation, input)
 
