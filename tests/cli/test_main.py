@@ -1,13 +1,18 @@
 import errno
+import os
 import subprocess
 import sys
+from pathlib import Path
 from time import perf_counter
 
 import pytest
 
 from puna.cli.error import UserError
+from puna.cli import main
 from puna.cli.main import VERBS, user_message
 
+# The programs started here find the package where this test found it, installed or not.
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(main.__file__).parents[2])}
 PROGRAM = """
 import sys
 from puna.cli.main import app
@@ -22,7 +27,7 @@ print(*sys.modules, file=sys.stderr)
 
 def imported(*arguments: str) -> set[str]:
     """The modules that a run of the program imports."""
-    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     return set(done.stderr.split())
 
@@ -45,7 +50,7 @@ def test_help_of_a_verb_imports_that_verb_alone_and_no_torch(verb: str) -> None:
 def test_help_is_fast() -> None:
     def run() -> float:
         start = perf_counter()
-        subprocess.run([sys.executable, "-m", "puna", "--help"], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-m", "puna", "--help"], check=True, capture_output=True, env=ENVIRONMENT)
         return perf_counter() - start
 
     # About 0.13 s on an idle machine; the bound leaves room for a busy one, and is still a tenth of an import of torch there.
@@ -90,9 +95,9 @@ def test_a_mistake_is_one_line_on_standard_error(puna, tmp_path, monkeypatch, ar
     assert words in outcome.err
 
 
-def test_puna_debug_shows_the_traceback(monkeypatch) -> None:
-    monkeypatch.setenv("PUNA_DEBUG", "1")
-    done = subprocess.run([sys.executable, "-m", "puna", "show", "llama5"], capture_output=True, text=True)
+def test_puna_debug_shows_the_traceback() -> None:
+    command = [sys.executable, "-m", "puna", "show", "llama5"]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT | {"PUNA_DEBUG": "1"})
     assert done.returncode == 1
     assert "Traceback" in done.stderr and "UserError" in done.stderr
 
@@ -108,7 +113,8 @@ def test_only_mistakes_of_the_user_lose_their_traceback() -> None:
 
 
 def test_a_closed_pipe_ends_quietly() -> None:
-    with subprocess.Popen([sys.executable, "-m", "puna", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    command = [sys.executable, "-m", "puna", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
