@@ -4,10 +4,12 @@ Built once per tokenizer (`build_text_shards`), read by memory map (`TextShards`
 which the drills' own words have their share. Knows no pictures.
 """
 
+import argparse
 import json
 import random
 from bisect import bisect
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
@@ -25,12 +27,15 @@ from puna.data.sources import DataError
 from puna.data.stories import story
 from puna.data.text import language_documents
 from puna.tokens.bpe import Tokenizer
+from puna.tokens.train import train_tokenizer
 
 # Thin languages come up as size ** 0.3 [paper: UniMax and after, through training.md]; English, which the drills lean on, twice that.
 _BALANCE = 0.3
 _ENGLISH_BOOST = 2.0
 # No one source may fill a language: 64 kB of a novel or a page are enough of its manner.
 _BYTES_PER_DOCUMENT = 64_000
+# The most that one kind of source may fill of a language's allowance: everyday prose before manuals. For "docs", each manual by itself.
+_SOURCE_SHARE: dict[str, float] = {"wikipedia": 0.5, "novels": 0.35, "docs": 0.1, "tldr": 0.03}
 _WINDOW = 512
 
 
@@ -43,20 +48,19 @@ class Shard:
 
 
 def _selected(language: str, split: str, max_bytes: int) -> Iterator[str]:
-    """Texts of a language up to `max_bytes`, long ones cut; storybooks first, then in the order of the sources.
-
-    Big sources are thinned by taking every n-th document, so that a short allowance still sees all of them.
-    """
-    left = max_bytes
-    for place, document in enumerate(language_documents(language, split)):
-        is_big = document.source.startswith("wikipedia_")
-        if is_big and place % (3 if max_bytes > 20_000_000 else 8):
-            continue
+    """Texts of a language up to `max_bytes`, long ones cut, each kind of source within its share."""
+    taken: Counter[str] = Counter()
+    for document in language_documents(language, split):
+        kind = document.source.split("_")[0]
+        counted = document.source if kind == "docs" else kind
         text = document.text.encode()[:_BYTES_PER_DOCUMENT].decode(errors="ignore")
-        left -= len(text.encode())
-        yield text
-        if left <= 0:
+        size = len(text.encode())
+        if taken[counted] + size > _SOURCE_SHARE.get(kind, 1.0) * max_bytes:
+            continue
+        if taken.total() + size > max_bytes:
             return
+        taken[counted] += size
+        yield text
 
 
 def _write(tokenizer_dir: str, out: str, language: str, split: str, max_bytes: int) -> int:
@@ -161,3 +165,28 @@ def _drill_texts(repeats: int = 60) -> Iterable[str]:
         rng = generator("train", 0, index)
         yield story(rng)
         yield name_lines(rng)
+
+
+def prepare(directory: Path, num_ranks: int = 8192, max_bytes_per_language: int = 8_000_000) -> tuple[Tokenizer, TextShards]:
+    """The tokenizer and the training shards in `directory`, made if they are not there yet (about two minutes)."""
+    if not (directory / "tokens.json").is_file():
+        saved = directory / "tokenizer"
+        if not (saved / "tokenizer.json").is_file():
+            train_tokenizer(tokenizer_texts(), num_ranks).save_hf(saved)
+        build_text_shards(Tokenizer.from_hf(saved), directory, max_bytes_per_language)
+    return Tokenizer.from_hf(directory / "tokenizer"), TextShards(directory)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Learn a nano vocabulary and store the prose as tokens.")
+    parser.add_argument("directory", type=Path, help="where the tokenizer and the shards go, e.g. data_cache/nano")
+    parser.add_argument("--num-ranks", type=int, default=8192, help="BPE ids, the 256 bytes included")
+    options = parser.parse_args(arguments)
+    tokenizer, shards = prepare(options.directory, options.num_ranks)
+    counts = json.loads((options.directory / "tokens.json").read_text(encoding="utf-8"))
+    print(f"{options.directory}: {tokenizer.vocab_size} ids; tokens by language: " + ", ".join(f"{k} {v:,}" for k, v in counts.items()))
+    print("shares of windows: " + ", ".join(f"{language} {share:.1%}" for language, share in shards.shares.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -62,9 +62,9 @@ def clean(text: str, kind: str) -> str:
 
 
 def text_sources(language: str) -> tuple[str, ...]:
-    """Names of the prose sources that have `language`, encyclopedia and novels last."""
+    """Names of the prose sources that have `language`: books, encyclopedia and novels, then documentation."""
     names = [name for name, source in manifest().items() if source.file.startswith("text/") and language in source.languages]
-    return tuple(sorted(names, key=lambda name: name.startswith(("wikipedia_", "novels_"))))
+    return tuple(sorted(names, key=lambda name: (name.startswith(("docs_", "tldr_")), not name.startswith("books_"))))
 
 
 def rows(source: str) -> Iterator[dict[str, str]]:
@@ -94,7 +94,7 @@ def _storybooks(languages: tuple[str, ...]) -> Iterator[Document]:
 
 
 def language_documents(language: str, split: str = "train") -> Iterator[Document]:
-    """Everything in one language: storybooks first, then books, pages and documentation, encyclopedia and novels last."""
+    """Everything in one language: storybooks first, then `text_sources` in order."""
     names = text_sources(language)
     if language in manifest()["storybooks"].languages:
         names = ("storybooks", *names)
