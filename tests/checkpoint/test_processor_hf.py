@@ -51,6 +51,16 @@ def test_max_tiles_is_read_from_either_file(tmp_path: Path) -> None:
     assert max_tiles_from(tmp_path, LLAMA4_VISION, None) == 5
 
 
+def test_the_nulls_that_hub_files_carry_say_nothing(tmp_path: Path) -> None:
+    nulls = dict.fromkeys(("crop_size", "device", "do_center_crop", "input_data_format", "return_tensors"))
+    write(
+        tmp_path,
+        PREPROCESSOR_FILE,
+        image_processor(data_format="channels_first", default_to_square=True, rescale_factor=0.00392156862745098, **nulls),
+    )
+    assert max_tiles_from(tmp_path, LLAMA4_VISION, None) == 16
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -60,6 +70,8 @@ def test_max_tiles_is_read_from_either_file(tmp_path: Path) -> None:
         (dict(do_normalize=False), "do_normalize is False"),
         (dict(image_mean=[0.48, 0.46, 0.41]), "image_mean is [0.48, 0.46, 0.41]; Llama 4 normalises with 0.5"),
         (dict(resample=3), "resample is 3; Llama 4 resizes bilinearly"),
+        (dict(do_center_crop=True), "do_center_crop is True"),
+        (dict(rescale_factor=1 / 127.5), "divided by 255"),
         (dict(max_patches=0), "max_patches is 0; it must be a whole number of at least 1"),
         (dict(max_patches=5), "max_patches is 5; config.json says 16"),
         (dict(sharpen=True), "unknown field sharpen"),

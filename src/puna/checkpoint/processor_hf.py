@@ -19,7 +19,7 @@ _MEAN_STD = [0.5, 0.5, 0.5]
 _BOOKKEEPING = frozenset(
     """
     image_processor_type processor_class feature_extractor_type input_data_format data_format return_tensors device disable_grouping
-    image_seq_length do_center_crop crop_size default_to_square do_pad pad_size rescale_factor
+    image_seq_length crop_size default_to_square pad_size
     """.split()
 )
 
@@ -80,6 +80,10 @@ def max_tiles_from(directory: Path, vision: VisionConfig, stated: int | None) ->
         raise fields.error("size", f"the vision tower reads tiles of {vision.tile_size} x {vision.tile_size}")
     for field in ("do_resize", "do_rescale", "do_normalize", "do_convert_rgb"):
         fields.only(field, (True,), "Llama 4's pictures are resized, rescaled and normalised")
+    for field in ("do_center_crop", "do_pad"):
+        fields.only(field, (False,), "Llama 4's pictures are neither cropped nor padded but tiled")
+    if abs(fields.number("rescale_factor", 1 / 255) * 255 - 1) > 1e-3:
+        raise fields.error("rescale_factor", "Llama 4's pixels are divided by 255")
     fields.only("resize_to_max_canvas", (False,), "Puna tiles as the released models do, with the least upscaling")
     fields.only("resample", (_BILINEAR,), "Llama 4 resizes bilinearly (2)")
     for field in ("image_mean", "image_std"):
