@@ -16,7 +16,7 @@ import numpy as np
 from puna.config import VisionConfig
 from puna.stream import Image, Message, Stream, Text, ToolCall
 from puna.tokens.bpe import Tokenizer
-from puna.tokens.tool_calls import ToolCallError, read_calls, write_calls
+from puna.tokens.tool_calls import ReadCalls, ToolCallError, read_calls, write_calls
 
 _WRITTEN_ROLES = {"system": "system", "user": "user", "assistant": "assistant", "tool": "ipython"}
 
@@ -84,21 +84,18 @@ class ChatFormat:
     def parse_reply(self, token_ids: Sequence[int], tools: Sequence[Mapping[str, Any]] | None = None) -> Message:
         """What the assistant said: text and tool calls. Never raises on ids that a model sampled.
 
-        `tools` are the definitions that were offered: only their names can be called, and with an empty list all is text. None allows
-        every name. A reply in python tags that is not a call is code for `code_interpreter`. [meta]
+        `tools` are the definitions that were offered: only their names can be called, so that with an empty list all is text. None allows
+        every name. A reply in python tags that holds no call is itself a call: code for `code_interpreter`. [meta]
         """
         names = None if tools is None else [tool_definition(tool)["name"] for tool in tools]
         texts: list[str] = []
         calls: list[ToolCall] = []
         for text, is_code in self._segments(token_ids):
-            read = read_calls(text, names) if names is None or names else None
-            if read is not None and read.calls:
-                texts.append(read.text)
-                calls += read.calls
-            elif is_code and read is not None and text.strip():
-                calls.append(ToolCall(CODE_INTERPRETER, {"code": text}))
-            else:
-                texts.append(text)
+            read = read_calls(text, names)
+            if is_code and not read.calls and text.strip() and (names is None or CODE_INTERPRETER in names):
+                read = ReadCalls("", (ToolCall(CODE_INTERPRETER, {"code": text}),))
+            texts.append(read.text)
+            calls += read.calls
         content = "".join(texts)
         return Message("assistant", (Text(content),) if content else (), tuple(calls))
 
@@ -181,7 +178,7 @@ def offer_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] 
 
 
 def _check(message: Message) -> None:
-    if message.role not in _WRITTEN_ROLES:
+    if message.role not in tuple(_WRITTEN_ROLES):  # a tuple, since a client's role may be unhashable
         raise ChatError(f"unknown role {message.role!r}; a message's role is one of {', '.join(_WRITTEN_ROLES)}")
     if message.tool_calls and message.role != "assistant":
         raise ChatError(f"a message of role {message.role!r} holds {len(message.tool_calls)} tool calls; only the assistant makes calls")

@@ -38,6 +38,10 @@ def unspell(token: str) -> bytes:
     return bytes(CHARACTER_TO_BYTE[character] for character in token)
 
 
+# Options of a BPE model that make it another algorithm than byte-level BPE by rank, or a random one.
+_CHANGING_OPTIONS = ("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback")
+
+
 class JsonBpe:
     """Plain-text BPE as a `tokenizer.json` defines it, without its added tokens, post-processor, truncation and padding."""
 
@@ -49,8 +53,15 @@ class JsonBpe:
         if missing is not None:
             raise TokenizerError(f"id {missing} is missing among {len(by_id)} BPE tokens; plain ids must run from 0 without a gap")
         self.tokens = tuple(unspell(by_id[i]) for i in range(len(by_id)))
-        plain = _document(self.model, pre_tokenizer, added_tokens=[], post_processor=None)
-        self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(plain))
+        option = next((name for name in _CHANGING_OPTIONS if self.model.get(name)), None)
+        if option is not None:
+            raise TokenizerError(f"the BPE model sets {option}={self.model[option]!r}; Llama 4 tokenizers set it to null or false")
+        empty = _document({"type": "BPE", "vocab": {}, "merges": []}, pre_tokenizer, added_tokens=[], post_processor=None)
+        self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(empty))
+        # Given as objects: writing a large vocabulary as JSON a second time would double the time to load.
+        merges = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in self.model["merges"]]
+        ignore_merges = bool(self.model.get("ignore_merges"))
+        self._tokenizer.model = tokenizers.models.BPE(vocab=self.model["vocab"], merges=merges, ignore_merges=ignore_merges)
 
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids

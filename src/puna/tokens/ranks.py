@@ -5,7 +5,7 @@
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tiktoken
@@ -57,10 +57,10 @@ def merges_of(tokens: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
 
     Every way to cut a token into two known tokens counts, since by rank it does not matter how its two halves came about.
     """
-    ranks: Mapping[bytes, int] = {token: rank for rank, token in enumerate(tokens)}
+    rank_of: Callable[[bytes], int | None] = {token: rank for rank, token in enumerate(tokens)}.get
     merges: list[tuple[bytes, bytes]] = []
     for token in tokens:
-        pairs = [(token[:cut], token[cut:]) for cut in range(1, len(token))]
-        known = [pair for pair in pairs if pair[0] in ranks and pair[1] in ranks]
-        merges += sorted(known, key=lambda pair: (ranks[pair[0]], ranks[pair[1]]))
+        halves = ((rank_of(token[:cut]), rank_of(token[cut:])) for cut in range(1, len(token)))
+        pairs = sorted((left, right) for left, right in halves if left is not None and right is not None)
+        merges += [(tokens[left], tokens[right]) for left, right in pairs]
     return merges

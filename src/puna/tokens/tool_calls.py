@@ -14,8 +14,8 @@ import ast
 import json
 import math
 import re
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from puna.stream import ToolCall
@@ -93,12 +93,12 @@ def arguments_of(given: str | Mapping[str, Any] | None) -> Mapping[str, Any]:
 def read_calls(text: str, names: Collection[str] | None = None) -> ReadCalls:
     """The calls that end `text`, and the text before them.
 
-    `names` are the tools on offer: JSON and pythonic calls to anything else are ordinary text (a reply may well be a JSON object with a
+    `names` are the tools on offer: what looks like a call to anything else is ordinary text (a reply may well be a JSON object with a
     "name"). None allows every name.
     """
     for read in (_read_tagged, _read_json, _read_pythonic):
         found = read(text)
-        if found is not None and (names is None or read is _read_tagged or all(call.name in names for call in found.calls)):
+        if found is not None and (names is None or all(call.name in names for call in found.calls)):
             return ReadCalls(found.text if found.text.strip() else "", found.calls)
     return ReadCalls(text, ())
 
@@ -131,7 +131,7 @@ def _read_tagged(text: str) -> ReadCalls | None:
 # JSON calls
 
 
-_JSON_START = re.compile(r"(?:\[\s*)*\{\s*\"")
+_JSON_START = re.compile(r"\{\s*\"")
 # Between calls, and after the last one: lists that end or begin, commas, and the semicolons that Llama 3 puts there.
 _BETWEEN = re.compile(r"[\s,;\[\]]*")
 
@@ -191,13 +191,13 @@ _JSON = json.JSONDecoder(strict=False)  # models put raw newlines into strings
 # Pythonic calls
 
 
-_LIST_START = re.compile(r"(?:\[\s*)+(?=[\w][\w.:/-]*\s*\()")
+_LIST_START = re.compile(r"\[\s*(?=[\w][\w.:/-]*\s*\()")
 _HEAD = re.compile(r"([\w][\w.:/-]*)\s*\(")
 _KEYWORD = re.compile(r"\s*(?:([A-Za-z_][\w.$-]*)\s*=(?!=)|\*\*)\s*")
 _SPACE = re.compile(r"\s*")
 _STRING = r'"""(?:\\.|[^\\])*?"""|' r"'''(?:\\.|[^\\])*?'''|" r'"(?:\\.|[^"\\])*"|' r"'(?:\\.|[^'\\])*'"
 _MARK = re.compile(rf"({_STRING})|[\[\](){{}},\"']", re.DOTALL)
-_RAW_LINE_END = re.compile(r"\\.|[\r\n]", re.DOTALL)
+_STRING_PART = re.compile(r"\\.|[\r\n]", re.DOTALL)
 
 
 class _UnreadableError(Exception):
@@ -265,19 +265,21 @@ def _value_end(text: str, at: int) -> int:
 
 
 def _read_literal(source: str) -> Any:
-    """A Python or JSON literal. Raw line ends inside strings are taken as they are, though Python would not."""
-    source = _MARK.sub(lambda mark: _RAW_LINE_END.sub(_escape_line_end, mark[0]) if mark[1] else mark[0], source.strip())
+    """A Python or JSON literal. Strings may hold raw line ends, and backslashes that begin no escape of Python's."""
+    source = _MARK.sub(lambda mark: _STRING_PART.sub(_python_part, mark[0]) if mark[1] else mark[0], source.strip())
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)  # "\d" in a model's string is no concern of the operator
-            tree = ast.parse(source, mode="eval")
-        return _value_of(tree.body)
+        return _value_of(ast.parse(source, mode="eval").body)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise _UnreadableError from error
 
 
-def _escape_line_end(found: re.Match[str]) -> str:
-    return {"\n": "\\n", "\r": "\\r"}.get(found[0], found[0])
+def _python_part(found: re.Match[str]) -> str:
+    part = found[0]
+    if part[0] != "\\":
+        return {"\n": "\\n", "\r": "\\r"}[part]
+    if part[1] == "/":
+        return "/"  # JSON may escape it
+    return part if part[1] in "\\'\"abfnrtvxuUN01234567\n" else "\\" + part
 
 
 _WORDS = {"true": True, "false": False, "null": None, "nan": math.nan, "NaN": math.nan, "inf": math.inf, "Infinity": math.inf}
@@ -308,8 +310,11 @@ def _value_of(node: ast.expr) -> Any:
 
 
 def _starts(pattern: re.Pattern[str], text: str) -> Iterator[int]:
-    for _, found in zip(range(_MAX_STARTS), pattern.finditer(text), strict=False):
-        yield found.start()
+    """Where `pattern` begins, moved left over the brackets of lists that hold it."""
+    for found in islice(pattern.finditer(text), _MAX_STARTS):
+        before = text[: found.start()]
+        brackets = before[len(before.rstrip("[ \t\r\n")) :]
+        yield found.start() - len(brackets.lstrip(" \t\r\n"))
 
 
 def _skip(pattern: re.Pattern[str], text: str, at: int) -> int:
