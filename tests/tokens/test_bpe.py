@@ -3,7 +3,8 @@
 import pytest
 
 from puna.testing.tokenizer import byte_tokenizer
-from puna.tokens.bpe import Tokenizer, TokenizerError
+from puna.tokens.bpe import Tokenizer
+from puna.tokens.errors import TokenizerError
 from puna.tokens.ranks import RankedBpe
 from puna.tokens.special import compact_layout
 

@@ -8,7 +8,8 @@ import pytest
 from puna.config import VisionConfig
 from puna.presets import preset
 from puna.stream import Image, Message, Text, ToolCall
-from puna.tokens.chat import TOOLS_INSTRUCTION, ChatError, ChatFormat
+from puna.tokens.chat import TOOLS_INSTRUCTION, ChatFormat
+from puna.tokens.errors import ChatError
 
 VISION = VisionConfig(tile_size=16, patch_size=4, width=16, num_layers=1, num_heads=2, adapter_width=16)
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}}

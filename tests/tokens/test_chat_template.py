@@ -8,6 +8,7 @@ import jinja2
 import numpy as np
 import pytest
 from transformers import AutoTokenizer
+from transformers.models.llama4.processing_llama4 import Llama4Processor
 
 from puna.config import VisionConfig
 from puna.stream import Image, Message, Text, ToolCall
@@ -122,6 +123,12 @@ def test_the_one_difference_is_content_that_begins_with_a_line_end(chat, theirs)
     rendered = theirs.apply_chat_template([message], return_dict=True)["input_ids"]
     ours = chat.encode([to_message(message)], add_generation_prompt=False).token_ids.tolist()
     assert chat.tokenizer.decode(rendered, keep_special=True) == chat.tokenizer.decode(ours, keep_special=True)
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (1, 2), (2, 1), (3, 5)])
+def test_the_processor_expands_a_picture_to_our_ids(chat, theirs, grid):
+    expanded = Llama4Processor._prompt_split_image(None, grid, VISION.tokens_per_tile)
+    assert theirs.encode(expanded, add_special_tokens=False) == chat.image_ids(grid)
 
 
 def test_typed_special_tokens_stay_text_when_transformers_is_told_to(chat, theirs):

@@ -5,7 +5,8 @@ import json
 import pytest
 from transformers import AutoTokenizer
 
-from puna.tokens.bpe import Tokenizer, TokenizerError
+from puna.tokens.bpe import Tokenizer
+from puna.tokens.errors import TokenizerError
 from puna.tokens.hf import spell, unspell
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from puna.stream import Message, Text, ToolCall
 from puna.tokens.bpe import Tokenizer
-from puna.tokens.chat import ChatError, ChatFormat
+from puna.tokens.chat import ChatFormat
+from puna.tokens.errors import ChatError
 
 
 @pytest.fixture(scope="module", params=["ranks", "tokenizer.json"])

@@ -4,7 +4,8 @@ import base64
 
 import pytest
 
-from puna.tokens.ranks import RankedBpe, TokenizerError, merges_of, read_ranks
+from puna.tokens.errors import TokenizerError
+from puna.tokens.ranks import RankedBpe, merges_of, read_ranks
 
 BYTES = [bytes([value]) for value in range(256)]
 

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from puna.stream import ToolCall
-from puna.tokens.tool_calls import ToolCallError, arguments_of, read_calls, write_calls
+from puna.tokens.errors import ChatError
+from puna.tokens.tool_calls import arguments_of, read_calls, write_calls
 
 PARIS = ToolCall("get_weather", {"city": "Paris", "days": 3})
 NOW = ToolCall("now", {})
@@ -29,13 +30,13 @@ def test_names_that_are_no_keywords_are_written_together_at_the_end():
 
 @pytest.mark.parametrize("name", ["", "two words", "f(", "f\n", "<|eot|>", "naïve", None])
 def test_a_tool_name_that_cannot_be_read_back_is_refused(name):
-    with pytest.raises(ToolCallError, match="cannot be written as a call"):
+    with pytest.raises(ChatError, match="cannot be written as a call"):
         write_calls([ToolCall(name, {})])
 
 
 @pytest.mark.parametrize("arguments", [{"a": {1, 2}}, {"a": {1: 2}}, {"a": object()}, {"a": b"bytes"}, {1: 2}, '{"a": 1}'])
 def test_arguments_that_json_does_not_have_are_refused(arguments):
-    with pytest.raises(ToolCallError):
+    with pytest.raises(ChatError):
         write_calls([ToolCall("f", arguments)])
 
 
@@ -254,5 +255,5 @@ def test_arguments_come_as_a_mapping_as_json_text_or_not_at_all():
 
 @pytest.mark.parametrize("given", ["{", "[1]", "3", '"a"', [1], 3])
 def test_arguments_that_are_no_json_object_are_refused(given):
-    with pytest.raises(ToolCallError, match="give a JSON object"):
+    with pytest.raises(ChatError, match="give a JSON object"):
         arguments_of(given)

@@ -1,10 +1,16 @@
 """Training a vocabulary."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from puna.tokens.bpe import Tokenizer, TokenizerError
+import puna.tokens
+from puna.tokens.bpe import Tokenizer
+from puna.tokens.errors import TokenizerError
 from puna.tokens.special import llama4_layout
 from puna.tokens.train import main, read_texts, train_tokenizer
 
@@ -59,6 +65,14 @@ def test_the_program_reads_text_and_jsonl_and_writes_a_directory(tmp_path, capsy
     main(["--num-ranks", "290", "--out", str(tmp_path / "out"), str(tmp_path / "a.txt"), str(tmp_path / "b.jsonl")])
     assert "290 BPE ids and 128 special ones, 418 in all" in capsys.readouterr().out
     assert Tokenizer.from_hf(tmp_path / "out").vocab_size == 418
+
+
+def test_the_program_runs_without_a_warning(tmp_path):
+    (tmp_path / "a.txt").write_text("".join(TEXTS), encoding="utf-8")
+    command = [sys.executable, "-W", "error", "-m", "puna.tokens.train", "--num-ranks", "260", "--out", "out", "a.txt"]
+    source = Path(puna.tokens.__file__).parents[2]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(source)}, check=True, capture_output=True)
+    assert (tmp_path / "out" / "tokenizer.json").is_file()
 
 
 def test_a_jsonl_file_gives_one_text_a_row(tmp_path):

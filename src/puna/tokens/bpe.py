@@ -7,22 +7,13 @@ import json
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
+from puna.tokens.errors import TokenizerError
 from puna.tokens.hf import JsonBpe, json_document, read_json, special_tokens_map, tokenizer_config
-from puna.tokens.ranks import RankedBpe, TokenizerError, read_ranks
+from puna.tokens.ranks import RankedBpe, read_ranks
 from puna.tokens.special import SpecialTokens, llama4_layout
 from puna.tokens.split import windows
-
-__all__ = ["PlainBpe", "Tokenizer", "TokenizerError"]
-
-
-class PlainBpe(Protocol):
-    """Text to ids below the special ones; `tokens[id]` are the bytes of an id."""
-
-    tokens: tuple[bytes, ...]
-
-    def encode(self, text: str) -> list[int]: ...
 
 
 class Tokenizer:
@@ -31,8 +22,7 @@ class Tokenizer:
     def __init__(self, bpe: RankedBpe | JsonBpe, special: SpecialTokens) -> None:
         if special.base != len(bpe.tokens):
             raise TokenizerError(f"special ids start at {special.base}, but the BPE has {len(bpe.tokens)} ids; they must follow it")
-        self._bpe: PlainBpe = bpe
-        self._source = bpe
+        self._bpe = bpe
         self.special = special
 
     @classmethod
@@ -60,7 +50,7 @@ class Tokenizer:
         """Write what `transformers` needs: the vocabulary, the special tokens' jobs, and the chat template."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        _write_json(directory / "tokenizer.json", json_document(self._source, self.special))
+        _write_json(directory / "tokenizer.json", json_document(self._bpe, self.special))
         _write_json(directory / "tokenizer_config.json", tokenizer_config(self.special))
         _write_json(directory / "special_tokens_map.json", special_tokens_map(self.special))
         (directory / "chat_template.jinja").write_text(chat_template(), encoding="utf-8")

@@ -16,7 +16,8 @@ import numpy as np
 from puna.config import VisionConfig
 from puna.stream import Image, Message, Stream, Text, ToolCall
 from puna.tokens.bpe import Tokenizer
-from puna.tokens.tool_calls import ReadCalls, ToolCallError, read_calls, write_calls
+from puna.tokens.errors import ChatError
+from puna.tokens.tool_calls import ReadCalls, read_calls, write_calls
 
 _WRITTEN_ROLES = {"system": "system", "user": "user", "assistant": "assistant", "tool": "ipython"}
 
@@ -28,10 +29,6 @@ TOOLS_INSTRUCTION = (
     'To call tools, reply with only a list of calls such as [tool_name(argument="value", other=2), other_tool()]. '
     "Use the names and arguments given above. If no tool is needed, reply in plain text."
 )
-
-
-class ChatError(ValueError):
-    """A conversation that cannot be written. The message names the part, its value, the rule and the way out."""
 
 
 class _Run(NamedTuple):
@@ -132,10 +129,7 @@ class ChatFormat:
                 yield _Run(self.image_ids(part.grid), False)
                 pending = ""
         if message.tool_calls:
-            try:
-                pending += write_calls(message.tool_calls)
-            except ToolCallError as error:
-                raise ChatError(str(error)) from error
+            pending += write_calls(message.tool_calls)
         yield _Run(self.tokenizer.encode(pending), is_assistant)
         goes_on = message.role == "tool" or bool(message.tool_calls)
         yield _Run([special.eom if goes_on else special.eot], is_assistant)

@@ -11,7 +11,8 @@ from typing import Any
 
 import tokenizers
 
-from puna.tokens.ranks import RankedBpe, TokenizerError, merges_of
+from puna.tokens.errors import TokenizerError
+from puna.tokens.ranks import RankedBpe, merges_of
 from puna.tokens.special import SpecialTokens
 from puna.tokens.split import LLAMA4_PATTERN
 

@@ -10,11 +10,8 @@ from pathlib import Path
 
 import tiktoken
 
+from puna.tokens.errors import TokenizerError
 from puna.tokens.split import LLAMA4_PATTERN
-
-
-class TokenizerError(ValueError):
-    """A vocabulary that cannot be read or written, or an id that it does not have."""
 
 
 def read_ranks(path: Path) -> list[bytes]:

@@ -19,6 +19,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from puna.stream import ToolCall
+from puna.tokens.errors import ChatError
 
 # A call may start at any of this many places in a reply. Hostile text full of brackets then costs linear time, not quadratic.
 _MAX_STARTS = 32
@@ -34,10 +35,6 @@ class ReadCalls(NamedTuple):
     calls: tuple[ToolCall, ...]
 
 
-class ToolCallError(ValueError):
-    """A call that cannot be written. (Reading has no errors.)"""
-
-
 def write_calls(calls: Sequence[ToolCall]) -> str:
     """Meta's pythonic list.
 
@@ -49,9 +46,9 @@ def write_calls(calls: Sequence[ToolCall]) -> str:
 
 def _write_call(call: ToolCall) -> str:
     if not isinstance(call.name, str) or not _TOOL_NAME.fullmatch(call.name):
-        raise ToolCallError(f"tool name {call.name!r} cannot be written as a call; use letters, digits and _ . : / - only")
+        raise ChatError(f"tool name {call.name!r} cannot be written as a call; use letters, digits and _ . : / - only")
     if not isinstance(call.arguments, Mapping):
-        raise ToolCallError(f"arguments of {call.name} are {type(call.arguments).__name__}; a mapping from names to values is needed")
+        raise ChatError(f"arguments of {call.name} are {type(call.arguments).__name__}; a mapping from names to values is needed")
     plain = {name: value for name, value in call.arguments.items() if isinstance(name, str) and _ARGUMENT_NAME.fullmatch(name)}
     odd = {name: value for name, value in call.arguments.items() if name not in plain}
     written = [f"{name}={_write_value(value)}" for name, value in plain.items()]
@@ -71,9 +68,9 @@ def _write_value(value: Any) -> str:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise ToolCallError(f"key {key!r} in a tool call's arguments is {type(key).__name__}; JSON objects have text keys")
+                raise ChatError(f"key {key!r} in a tool call's arguments is {type(key).__name__}; JSON objects have text keys")
         return "{" + ", ".join(f"{_write_value(key)}: {_write_value(item)}" for key, item in value.items()) + "}"
-    raise ToolCallError(f"argument value {value!r} is {type(value).__name__}; calls hold text, numbers, booleans, None, lists and mappings")
+    raise ChatError(f"argument value {value!r} is {type(value).__name__}; calls hold text, numbers, booleans, None, lists and mappings")
 
 
 def arguments_of(given: str | Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -82,11 +79,11 @@ def arguments_of(given: str | Mapping[str, Any] | None) -> Mapping[str, Any]:
         try:
             given = json.loads(given) if given.strip() else None
         except (ValueError, RecursionError) as error:
-            raise ToolCallError(f"tool arguments {given[:200]!r} are not JSON ({error}); give a JSON object") from error
+            raise ChatError(f"tool arguments {given[:200]!r} are not JSON ({error}); give a JSON object") from error
     if given is None:
         return {}
     if not isinstance(given, Mapping):
-        raise ToolCallError(f"tool arguments are {type(given).__name__}; give a JSON object from names to values")
+        raise ChatError(f"tool arguments are {type(given).__name__}; give a JSON object from names to values")
     return given
 
 

@@ -14,7 +14,8 @@ from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as InOrder
 from tokenizers.trainers import BpeTrainer
 
-from puna.tokens.bpe import Tokenizer, TokenizerError
+from puna.tokens.bpe import Tokenizer
+from puna.tokens.errors import TokenizerError
 from puna.tokens.hf import unspell
 from puna.tokens.ranks import RankedBpe
 from puna.tokens.special import SpecialTokens, compact_layout
@@ -27,7 +28,7 @@ def train_tokenizer(
     *,
     special: SpecialTokens | None = None,
     min_frequency: int = 2,
-    max_token_characters: int | None = 32,
+    max_token_bytes: int | None = 32,
     show_progress: bool = False,
 ) -> Tokenizer:
     """A tokenizer of exactly `num_ranks` BPE ids, 256 bytes first, learned from `texts`.
@@ -44,7 +45,7 @@ def train_tokenizer(
         min_frequency=min_frequency,
         initial_alphabet=ByteLevel.alphabet(),
         special_tokens=[],
-        max_token_length=max_token_characters,
+        max_token_length=max_token_bytes,
         show_progress=show_progress,
     )
     learner.train_from_iterator(texts, trainer)
