@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 MIRROR_VARIABLE = "PUNA_DATA_MIRROR"
+MANIFEST = Path(__file__).parent / "manifest.json"
 
 
 class DataError(ValueError):
@@ -35,7 +36,7 @@ class Source:
 @cache
 def manifest() -> dict[str, Source]:
     """Every source by name, in the order of the file."""
-    rows = json.loads((Path(__file__).parent / "manifest.json").read_text(encoding="utf-8"))
+    rows = json.loads(MANIFEST.read_text(encoding="utf-8"))
     return {row["name"]: Source(**{**row, "languages": tuple(row["languages"])}) for row in rows}
 
 
