@@ -7,8 +7,8 @@ from time import perf_counter
 
 import pytest
 
-from puna.cli.error import UserError
 from puna.cli import main
+from puna.cli.error import UserError
 from puna.cli.main import VERBS, user_message
 
 # The programs started here find the package where this test found it, installed or not.
