@@ -1,0 +1,250 @@
+"""`puna.load(...)`: messages in, text out. The one front that the chat, the server and the evaluations use.
+
+messages -> `Stream` (tokens.chat, media) -> engine -> ids -> text. Stop strings live here; HTTP does not.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from puna.checkpoint import load_model
+from puna.config import ModelConfig
+from puna.engine import Sampling, check_prompt, generate
+from puna.media import load_image
+from puna.model import Batch, Model
+from puna.stream import Image, Message, Part, Stream, Text, ToolCall
+from puna.tokens.bpe import Tokenizer
+from puna.tokens.chat import ChatFormat
+from puna.tokens.incremental import IncrementalDecoder
+
+FinishReason = Literal["stop", "length", "tool_calls"]
+MessageLike = Message | Mapping[str, Any]
+
+
+class RequestError(ValueError):
+    """A request that cannot be answered as it stands. The message says what is wrong and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer. Tokens are counted as the model saw them, the closing stop token included."""
+
+    message: Message
+    finish_reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def text(self) -> str:
+        return self.message.text
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of an answer. Only the last one has a `finish_reason`, and the tool calls if the answer made any."""
+
+    text: str
+    finish_reason: FinishReason | None
+    prompt_tokens: int
+    completion_tokens: int
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+def shipped_models() -> dict[str, Path]:
+    """Names and directories of the nanos inside the package."""
+    root = Path(__file__).parent / "weights"
+    return {path.name: path for path in sorted(root.iterdir()) if (path / "config.json").is_file()} if root.is_dir() else {}
+
+
+def load(name_or_path: str | Path = "scout-nano", dtype: str | torch.dtype | None = None, device: str = "cpu") -> "Pipeline":
+    """Load a shipped nano by name, or a Hugging Face directory by path.
+
+    dtype: "float32", "bfloat16" or a torch dtype; by default what suits the device: bfloat16, or float32 for a nano on a CPU, where a
+    small model in fp32 is as fast and exact.
+    """
+    path = shipped_models().get(str(name_or_path), Path(name_or_path))
+    if not path.is_dir():
+        known = ", ".join(shipped_models()) or "none"
+        raise RequestError(f"no model {str(name_or_path)!r}: neither a shipped name ({known}) nor a directory; give a Hugging Face directory's path")
+    chosen = _dtype(dtype) if dtype is not None else _default_dtype(path, device)
+    model = load_model(path, chosen, device).eval().requires_grad_(False)
+    tokenizer = Tokenizer.from_hf(path)
+    return Pipeline(name_or_path if isinstance(name_or_path, str) else name_or_path.name, model, tokenizer)
+
+
+def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if isinstance(dtype, str) and dtype not in known:
+        raise RequestError(f"dtype={dtype!r} is unknown; use {' or '.join(known)}")
+    return known[dtype] if isinstance(dtype, str) else dtype
+
+
+def _default_dtype(path: Path, device: str) -> torch.dtype:
+    size = sum(file.stat().st_size for file in path.glob("*.safetensors"))
+    return torch.float32 if device == "cpu" and size < 1 << 30 else torch.bfloat16
+
+
+class Pipeline:
+    """A model, its tokenizer and its chat format. Not for use from several threads at once: one generation at a time."""
+
+    def __init__(self, name: str, model: Model, tokenizer: Tokenizer) -> None:
+        self.name = name
+        self.model = model
+        self.tokenizer = tokenizer
+        self.config: ModelConfig = model.config
+        self.chat_format = ChatFormat(tokenizer, model.config.vision)
+
+    def encode(self, messages: Sequence[MessageLike], tools: Sequence[Mapping[str, Any]] | None = None) -> Stream:
+        """The stream that the model would read, generation prompt included."""
+        return self.chat_format.encode(self.to_messages(messages), tools)
+
+    def chat(self, messages: Sequence[MessageLike], **options: Any) -> Reply:
+        """The whole answer; options as in `stream`."""
+        chunks = list(self.stream(messages, **options))
+        last = chunks[-1]
+        text = "".join(chunk.text for chunk in chunks)
+        message = Message("assistant", (Text(text),) if text else (), last.tool_calls)
+        assert last.finish_reason is not None, "the last chunk of a stream always says why it ended"
+        return Reply(message, last.finish_reason, last.prompt_tokens, last.completion_tokens)
+
+    def stream(
+        self,
+        messages: Sequence[MessageLike],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+    ) -> Iterator[Chunk]:
+        """Answer piece by piece. With `tools`, text is held back until it is known not to be a call: it comes in the last chunk.
+
+        Mistakes in messages or options raise at once, not at the first `next()`.
+        """
+        sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
+        prompt = self.encode(messages, tools)
+        chunks = self._chunks(prompt, sampling, (stop,) if isinstance(stop, str) else tuple(stop))
+        return self._with_tool_calls(chunks, tools) if tools else (chunk for chunk, _ in chunks)
+
+    def generate(self, text: str, **options: Any) -> str:
+        """Continue plain text, without a chat format around it; options as in `stream`, tools excepted."""
+        ids = np.array([self.config.bos_id, *self.tokenizer.encode(text)], dtype=np.int64)
+        stop = options.pop("stop", ())
+        chunks = self._chunks(Stream(ids), Sampling(**options), (stop,) if isinstance(stop, str) else tuple(stop))
+        return "".join(chunk.text for chunk, _ in chunks)
+
+    def logits(self, token_ids: Sequence[int] | Sequence[Sequence[int]], images: Tensor | np.ndarray | None = None) -> Tensor | list[Tensor]:
+        """Next-token logits fp32: one list of ids -> `[T, V]`; several lists -> a list of such, each as if it were alone.
+
+        `images` are tiles `[M, 3, h, w]` in the order in which their patch tokens appear.
+        """
+        several = len(token_ids) > 0 and not isinstance(token_ids[0], int | np.integer) and np.ndim(token_ids[0]) > 0
+        rows: Iterable[Any] = token_ids if several else [token_ids]
+        streams = [Stream(np.asarray(row, dtype=np.int64)) for row in rows]
+        self._check_ids(streams)
+        if images is not None:
+            streams[0] = replace(streams[0], tiles=np.asarray(images, dtype=np.float32))
+        with torch.inference_mode():
+            batch = Batch.from_streams(streams, device=self.model.text.embed.weight.device)
+            logits_TV = self.model.logits(self.model(batch))
+        return list(logits_TV.split(batch.lengths)) if several else logits_TV
+
+    def to_messages(self, messages: Sequence[MessageLike]) -> list[Message]:
+        """Messages from dicts such as `{"role": "user", "content": [{"type": "image", "image": "cat.png"}, {"type": "text", "text": "?"}]}`."""
+        if not messages:
+            raise RequestError("there are no messages; give at least one with role 'user'")
+        return [message if isinstance(message, Message) else self._message(message) for message in messages]
+
+    def _message(self, fields: Mapping[str, Any]) -> Message:
+        unknown = set(fields) - {"role", "content", "tool_calls", "name", "tool_call_id"}
+        if "role" not in fields or unknown:
+            raise RequestError(f"a message needs 'role' and 'content' and knows 'tool_calls' and 'name'; got {sorted(fields)}")
+        content = fields.get("content")
+        parts = [] if content is None else [{"type": "text", "text": content}] if isinstance(content, str) else content
+        calls = tuple(call if isinstance(call, ToolCall) else ToolCall(**call) for call in fields.get("tool_calls") or ())
+        return Message(fields["role"], tuple(self._part(part) for part in parts), calls, fields.get("name") or "")
+
+    def _part(self, part: str | Part | Mapping[str, Any]) -> Part:
+        if isinstance(part, str):
+            return Text(part)
+        if isinstance(part, Text | Image):
+            return part
+        if part.get("type") == "text" and isinstance(part.get("text"), str):
+            return Text(part["text"])
+        if part.get("type") == "image" and "image" in part:
+            if self.config.vision is None:
+                raise RequestError(f"{self.name} reads no pictures: it has no vision tower")
+            return load_image(part["image"], self.config.vision)
+        raise RequestError(f"a content part must be text or an image ({{'type': 'image', 'image': path or bytes}}); got type {part.get('type')!r}")
+
+    def _check_ids(self, streams: Sequence[Stream]) -> None:
+        for stream in streams:
+            if not len(stream) or stream.token_ids.min() < 0 or stream.token_ids.max() >= self.config.vocab_size:
+                raise RequestError(f"token ids must be a non-empty list of ids from 0 to {self.config.vocab_size - 1}")
+
+    def _chunks(self, prompt: Stream, sampling: Sampling, stops: tuple[str, ...]) -> Iterator[tuple[Chunk, list[int]]]:
+        """Chunks with the ids produced so far. Text that may begin a stop string is held back until it is decided."""
+        if "" in stops:
+            raise RequestError("a stop string is empty; leave it out")
+        check_prompt(self.config, prompt)
+        return self._produce(prompt, sampling, stops, frozenset(self.config.eos_ids))
+
+    def _produce(
+        self, prompt: Stream, sampling: Sampling, stops: tuple[str, ...], stop_ids: frozenset[int]
+    ) -> Iterator[tuple[Chunk, list[int]]]:
+        decoder, held, ids = IncrementalDecoder(self.tokenizer), "", []
+        finish: FinishReason = "length"
+        for token in generate(self.model, prompt, sampling, stop_ids):
+            ids.append(token)
+            if token in stop_ids:
+                finish = "stop"
+                break
+            held += decoder.push(token)
+            at = _first_stop(held, stops)
+            if at is not None:
+                yield Chunk(held[:at], "stop", len(prompt), len(ids)), ids
+                return
+            safe = len(held) - _held_back(held, stops)
+            if safe:
+                yield Chunk(held[:safe], None, len(prompt), len(ids)), ids
+                held = held[safe:]
+        held += decoder.flush()
+        at = _first_stop(held, stops)
+        yield Chunk(held if at is None else held[:at], finish if at is None else "stop", len(prompt), len(ids)), ids
+
+    def _with_tool_calls(
+        self, chunks: Iterator[tuple[Chunk, list[int]]], tools: Sequence[Mapping[str, Any]]
+    ) -> Iterator[Chunk]:
+        """One chunk at the end: the reply's text and the calls in it."""
+        text, last, ids = "", None, []
+        for last, ids in chunks:
+            text += last.text
+        assert last is not None, "generation yields at least one chunk"
+        message = self.chat_format.parse_reply(ids, tools)
+        if not message.tool_calls:
+            yield replace(last, text=text)
+            return
+        calls = tuple(replace(call, id=call.id or f"call_{i}") for i, call in enumerate(message.tool_calls))
+        yield replace(last, text=message.text, finish_reason="tool_calls", tool_calls=calls)
+
+
+def _first_stop(text: str, stops: tuple[str, ...]) -> int | None:
+    places = [text.find(stop) for stop in stops if stop in text]
+    return min(places) if places else None
+
+
+def _held_back(text: str, stops: tuple[str, ...]) -> int:
+    """Length of the longest end of `text` that begins a stop string."""
+    longest = 0
+    for stop in stops:
+        for size in range(min(len(stop) - 1, len(text)), longest, -1):
+            if stop.startswith(text[-size:]):
+                longest = size
+                break
+    return longest

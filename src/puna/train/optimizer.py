@@ -1,0 +1,72 @@
+"""Muon for matrices, AdamW for the rest.
+
+Muon [paper: Jordan et al. 2024] replaces a matrix's momentum by its nearest orthogonal matrix, found by five Newton-Schulz steps.
+Each update is scaled to the RMS that AdamW's updates have, so both share one learning rate [paper: Moonlight, arXiv:2502.16982].
+Embeddings, head, router, norms, biases and vision's patch and position tables take AdamW.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+# Coefficients of the quintic iteration [paper: Jordan et al. 2024]: fast inflation of small singular values, not exact convergence.
+_A, _B, _C = 3.4445, -4.7750, 2.0315
+_STEPS = 5
+_RMS = 0.2  # typical RMS of an AdamW update [paper: Moonlight]
+_ROUTER_LR = 0.25  # [ours] routers that learn as fast as the rest collapse on a few experts in the first hundred steps
+_ADAMW_PARTS = ("embed", "head", "router", "norm", "class_embedding", "position_embedding", "patch_embed")
+
+
+def orthogonalize(update: Tensor) -> Tensor:
+    """The (approximate) nearest semi-orthogonal matrix of the last two axes; leading axes are a batch (experts). bf16 inside."""
+    x = update.to(torch.bfloat16)
+    tall = x.shape[-2] > x.shape[-1]
+    if tall:
+        x = x.mT
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(_STEPS):
+        gram = x @ x.mT
+        x = _A * x + (_B * gram + _C * (gram @ gram)) @ x
+    return (x.mT if tall else x).to(update.dtype)
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, orthogonalised; decoupled weight decay. Parameters are matrices or stacks of matrices `[..., rows, columns]`."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
+        super().__init__(parameters, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(parameter)
+                momentum = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
+                nesterov = parameter.grad.lerp(momentum, group["momentum"])
+                scale = _RMS * max(parameter.shape[-2:]) ** 0.5
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(orthogonalize(nesterov), alpha=-group["lr"] * scale)
+
+
+def is_matrix(name: str, parameter: Tensor) -> bool:
+    """Whether Muon takes this parameter."""
+    return parameter.ndim >= 2 and not any(part in name for part in _ADAMW_PARTS)
+
+
+def build_optimizers(model: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Muon and AdamW over `model`; a schedule scales each group's `peak_lr`. Weight decay is Muon's alone."""
+    parts: dict[str, list[nn.Parameter]] = {"matrices": [], "routers": [], "others": []}
+    for name, parameter in model.named_parameters():
+        parts["matrices" if is_matrix(name, parameter) else "routers" if "router" in name else "others"].append(parameter)
+    groups = [{"params": parts["others"], "peak_lr": lr}]
+    if parts["routers"]:
+        groups.append({"params": parts["routers"], "peak_lr": lr * _ROUTER_LR})
+    muon = Muon(parts["matrices"], lr=lr, weight_decay=weight_decay)
+    for group in muon.param_groups:
+        group["peak_lr"] = lr
+    return [muon, torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0, fused=True)]
