@@ -54,7 +54,10 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
     articles = [f"{title}\n{body}" for title, body in ARTICLES.items()]
     rows = [{"lang": "en", "key": text.partition("\n")[0], "text": text} for text in articles + filler]
     _rows(root / "text/wikipedia_simple_en.jsonl.xz", rows)
-    pages = {language: {"title": f"A book in {language}", "pages": [f"Page {n} of the book in {language}." * 4 for n in range(6)]} for language in LANGUAGES}
+    pages = {
+        language: {"title": f"A book in {language}", "pages": [f"Page {n} of the book in {language}." * 4 for n in range(6)]}
+        for language in LANGUAGES
+    }
     _rows(root / "images/storybooks.jsonl.xz", [{"id": f"{n:04}", "langs": pages} for n in range(200)])
     return root
 
@@ -66,10 +69,17 @@ def data(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     for path in sorted(mirror.rglob("*.*")):
         name = path.name.split(".")[0]
         languages = ["en"] if name.startswith("wiki") else list(LANGUAGES) if name == "storybooks" else []
-        rows.append({
-            "name": name, "file": str(path.relative_to(mirror)), "origin": "drawn by the tests", "licence": "CC0-1.0", "languages": languages,
-            "bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        })  # fmt: skip
+        rows.append(
+            {
+                "name": name,
+                "file": str(path.relative_to(mirror)),
+                "origin": "drawn by the tests",
+                "licence": "CC0-1.0",
+                "languages": languages,
+                "bytes": path.stat().st_size,
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            }
+        )
     listing = tmp_path / "manifest.json"
     listing.write_text(json.dumps(rows))
     cached = (sources.manifest, emoji.album, skills.facts)

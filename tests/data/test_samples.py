@@ -52,7 +52,12 @@ def test_a_row_depends_on_seed_and_index_alone(data: Path) -> None:
 
 
 def test_training_and_evaluation_never_share_a_generator() -> None:
-    draws = {(purpose, seed, index): generator(purpose, seed, index).getstate()[1][:8] for purpose in ("train", "eval") for seed in range(4) for index in range(50)}
+    draws = {
+        (purpose, seed, index): generator(purpose, seed, index).getstate()[1][:8]
+        for purpose in ("train", "eval")
+        for seed in range(4)
+        for index in range(50)
+    }
     assert len(set(draws.values())) == len(draws)
     with pytest.raises(ValueError, match="2\\*\\*48"):
         generator("train", 1 << 48, 0)
@@ -154,7 +159,9 @@ def test_a_chat_trains_on_the_answers(data: Path, vision: VisionConfig) -> None:
     chat_format = ChatFormat(byte_tokenizer(), vision)
     row = sample("naming", generator("train", 1, 3))
     stream = to_stream(row, chat_format)
-    answers = "".join(part.text for message in row.messages if message.role == "assistant" for part in message.content if isinstance(part, Text))
+    answers = "".join(
+        part.text for message in row.messages if message.role == "assistant" for part in message.content if isinstance(part, Text)
+    )
     assert stream.loss_mask is not None
     assert chat_format.tokenizer.decode(stream.token_ids[stream.loss_mask].tolist()) == answers
 

@@ -3,6 +3,9 @@
 Each card: questions that mean the same, and the one answer. Pure data.
 """
 
+# Tables of phrases read best one row a line.
+# ruff: noqa: E501
+
 from typing import NamedTuple
 
 
@@ -135,5 +138,6 @@ _CARDS: dict[str, tuple[tuple[str, str, str], ...]] = {
 }  # fmt: skip
 
 CARDS: dict[str, tuple[Card, ...]] = {
-    language: tuple(Card(topic, tuple(questions.split("|")), answer) for topic, questions, answer in rows) for language, rows in _CARDS.items()
+    language: tuple(Card(topic, tuple(questions.split("|")), answer) for topic, questions, answer in rows)
+    for language, rows in _CARDS.items()
 }

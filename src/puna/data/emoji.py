@@ -113,7 +113,9 @@ def stamp(canvas: np.ndarray, drawing: Image.Image, size: int, x: float, y: floa
     # Pillow maps output pixel (u, v) to source (a u + b v + c, -b u + a v + f), both measured at pixel corners.
     c = drawing.width / 2 - a * (x - left) - b * (y - top)
     f = drawing.height / 2 + b * (x - left) - a * (y - top)
-    layer = np.asarray(drawing.transform((right - left, bottom - top), Image.Transform.AFFINE, (a, b, c, -b, a, f), Image.Resampling.BILINEAR))
+    layer = np.asarray(
+        drawing.transform((right - left, bottom - top), Image.Transform.AFFINE, (a, b, c, -b, a, f), Image.Resampling.BILINEAR)
+    )
     under = canvas[top:bottom, left:right].astype(np.uint16)
     under *= 255 - layer[..., 3:].astype(np.uint16)
     canvas[top:bottom, left:right] = np.minimum(layer[..., :3] + (under + 127) // 255, 255).astype(np.uint8)

@@ -2,15 +2,27 @@
 
 # Names that take no article and no number: "bread", "jeans".
 MASS_OR_PLURAL: frozenset[str] = frozenset(
-    "grapes cherries bread french_fries sushi ice_cream candy garlic popcorn broccoli fire scissors books glasses jeans".replace("_", "\0").split()
+    "grapes|cherries|bread|french fries|sushi|ice cream|candy|garlic|popcorn|broccoli|fire|scissors|books|glasses|jeans".split("|")
 )
-MASS_OR_PLURAL = frozenset(name.replace("\0", " ") for name in MASS_OR_PLURAL)
 _UNIQUE = {"sun": "the sun"}
 _IRREGULAR = {
-    "mouse": "mice", "wolf": "wolves", "sheep": "sheep", "deer": "deer", "fish": "fish", "tooth": "teeth", "goose": "geese",
-    "maple leaf": "maple leaves", "snowman": "snowmen", "potato": "potatoes", "tomato": "tomatoes", "mango": "mangoes", "cactus": "cactuses",
-    "volcano": "volcanoes", "octopus": "octopuses", "ostrich": "ostriches",
-}  # fmt: skip
+    "mouse": "mice",
+    "wolf": "wolves",
+    "sheep": "sheep",
+    "deer": "deer",
+    "fish": "fish",
+    "tooth": "teeth",
+    "goose": "geese",
+    "maple leaf": "maple leaves",
+    "snowman": "snowmen",
+    "potato": "potatoes",
+    "tomato": "tomatoes",
+    "mango": "mangoes",
+    "cactus": "cactuses",
+    "volcano": "volcanoes",
+    "octopus": "octopuses",
+    "ostrich": "ostriches",
+}
 
 
 def plural(name: str) -> str:

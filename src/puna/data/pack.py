@@ -119,7 +119,9 @@ class TextShards:
                 self._shards[language] = Shard(np.memmap(path, dtype=np.uint16, mode="r"), starts)
         if not self._shards:
             raise DataError(f"{directory} holds no {split} shards; make them with puna.data.pack.build_text_shards(tokenizer, directory)")
-        sizes = {language: shard.starts[-1] ** _BALANCE * (_ENGLISH_BOOST if language == "en" else 1) for language, shard in self._shards.items()}
+        sizes = {
+            language: shard.starts[-1] ** _BALANCE * (_ENGLISH_BOOST if language == "en" else 1) for language, shard in self._shards.items()
+        }
         weights = {language: float((shares or sizes).get(language, 0)) for language in self._shards}
         total = sum(weights.values())
         self.shares = {language: weight / total for language, weight in weights.items()}
@@ -157,7 +159,9 @@ def _drill_texts(repeats: int = 60) -> Iterable[str]:
     lines += [name for table in LANGUAGE_NAMES.values() for name in table.values()]
     for table in vars(phrases).values():
         if isinstance(table, dict):
-            lines += [line for entry in table.values() for line in (entry if isinstance(entry, tuple) else (entry,)) if isinstance(line, str)]
+            lines += [
+                line for entry in table.values() for line in (entry if isinstance(entry, tuple) else (entry,)) if isinstance(line, str)
+            ]
     lines += [line for cards in CARDS.values() for entry in cards for line in (*entry.questions, entry.answer)]
     yield from ("\n".join(lines) for _ in range(repeats))
     yield from ("\n".join(part for turn in facts() for part in turn) for _ in range(3))

@@ -3,6 +3,9 @@
 Wherever grammar would have to bend a name (articles, cases, plurals), the phrase quotes the name or leaves it out.
 """
 
+# Tables of phrases read best one row a line.
+# ruff: noqa: E501
+
 ASK_NAME: dict[str, tuple[str, ...]] = {
     "en": ("What is this?", "What is in the picture?", "What do you see?", "Name this.", "What does the picture show?", "What is it?"),
     "es": ("¿Qué es esto?", "¿Qué hay en la imagen?", "¿Qué ves?", "¿Qué muestra la imagen?"),
@@ -50,7 +53,12 @@ ASK_IN: dict[str, tuple[str, ...]] = {
 }
 
 ASK_SAY: dict[str, tuple[str, ...]] = {
-    "en": ('How do you say "{word}" in {language}?', "How do you say {word} in {language}?", "What is {word} in {language}?", "Translate into {language}: {word}"),
+    "en": (
+        'How do you say "{word}" in {language}?',
+        "How do you say {word} in {language}?",
+        "What is {word} in {language}?",
+        "Translate into {language}: {word}",
+    ),
     "es": ("¿Cómo se dice «{word}» en {language}?", "¿Cómo se dice {word} en {language}?"),
     "fr": ("Comment dit-on « {word} » en {language} ?", "Comment dit-on {word} en {language} ?"),
     "de": ("Wie sagt man „{word}“ auf {language}?", "Was heißt {word} auf {language}?"),
@@ -248,15 +256,35 @@ ASK_SUM: dict[str, tuple[str, ...]] = {
 
 # 0..20 by index.
 NUMBER_WORDS: dict[str, tuple[str, ...]] = {
-    "en": tuple("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty".split()),
-    "es": tuple("cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince dieciséis diecisiete dieciocho diecinueve veinte".split()),
-    "fr": tuple("zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize dix-sept dix-huit dix-neuf vingt".split()),
-    "de": tuple("null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn achtzehn neunzehn zwanzig".split()),
-    "pt": tuple("zero um dois três quatro cinco seis sete oito nove dez onze doze treze quatorze quinze dezesseis dezessete dezoito dezenove vinte".split()),
-    "ru": tuple("ноль один два три четыре пять шесть семь восемь девять десять одиннадцать двенадцать тринадцать четырнадцать пятнадцать шестнадцать семнадцать восемнадцать девятнадцать двадцать".split()),
-    "ar": tuple("صفر|واحد|اثنان|ثلاثة|أربعة|خمسة|ستة|سبعة|ثمانية|تسعة|عشرة|أحد عشر|اثنا عشر|ثلاثة عشر|أربعة عشر|خمسة عشر|ستة عشر|سبعة عشر|ثمانية عشر|تسعة عشر|عشرون".split("|")),
+    "en": tuple(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty".split()
+    ),
+    "es": tuple(
+        "cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince dieciséis diecisiete dieciocho diecinueve veinte".split()
+    ),
+    "fr": tuple(
+        "zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize dix-sept dix-huit dix-neuf vingt".split()
+    ),
+    "de": tuple(
+        "null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn achtzehn neunzehn zwanzig".split()
+    ),
+    "pt": tuple(
+        "zero um dois três quatro cinco seis sete oito nove dez onze doze treze quatorze quinze dezesseis dezessete dezoito dezenove vinte".split()
+    ),
+    "ru": tuple(
+        "ноль один два три четыре пять шесть семь восемь девять десять одиннадцать двенадцать тринадцать четырнадцать пятнадцать шестнадцать семнадцать восемнадцать девятнадцать двадцать".split()
+    ),
+    "ar": tuple(
+        "صفر|واحد|اثنان|ثلاثة|أربعة|خمسة|ستة|سبعة|ثمانية|تسعة|عشرة|أحد عشر|اثنا عشر|ثلاثة عشر|أربعة عشر|خمسة عشر|ستة عشر|سبعة عشر|ثمانية عشر|تسعة عشر|عشرون".split(
+            "|"
+        )
+    ),
     "hi": tuple("शून्य एक दो तीन चार पाँच छह सात आठ नौ दस ग्यारह बारह तेरह चौदह पंद्रह सोलह सत्रह अठारह उन्नीस बीस".split()),
-    "id": tuple("nol|satu|dua|tiga|empat|lima|enam|tujuh|delapan|sembilan|sepuluh|sebelas|dua belas|tiga belas|empat belas|lima belas|enam belas|tujuh belas|delapan belas|sembilan belas|dua puluh".split("|")),
+    "id": tuple(
+        "nol|satu|dua|tiga|empat|lima|enam|tujuh|delapan|sembilan|sepuluh|sebelas|dua belas|tiga belas|empat belas|lima belas|enam belas|tujuh belas|delapan belas|sembilan belas|dua puluh".split(
+            "|"
+        )
+    ),
     "ja": tuple("ゼロ 一 二 三 四 五 六 七 八 九 十 十一 十二 十三 十四 十五 十六 十七 十八 十九 二十".split()),
     "ko": tuple("영 일 이 삼 사 오 육 칠 팔 구 십 십일 십이 십삼 십사 십오 십육 십칠 십팔 십구 이십".split()),
     "zh": tuple("零 一 二 三 四 五 六 七 八 九 十 十一 十二 十三 十四 十五 十六 十七 十八 十九 二十".split()),

@@ -162,7 +162,9 @@ def _counting_among(rng: random.Random) -> Sample:
         if all(inventory()[code].names["en"] not in MASS_OR_PLURAL for code in kinds):
             break
     rng.shuffle(kinds)
-    turns = [(f"How many {plural(inventory()[code].names['en'])} are there?", str(scene.count(code))) for code in kinds[: rng.randint(1, 2)]]
+    turns = [
+        (f"How many {plural(inventory()[code].names['en'])} are there?", str(scene.count(code))) for code in kinds[: rng.randint(1, 2)]
+    ]
     if rng.random() < 0.3:
         turns.append(("How many things are there in all?", str(len(scene.items))))
     return chat("counting", turns, (scenes.draw(scene, rng),), rng)
@@ -335,7 +337,9 @@ class Mixture:
         if unknown:
             raise ValueError(f"no kind of sample is called {unknown[0]!r}; there are {', '.join((*KINDS, TEXT_KIND))}")
         if chosen.get(TEXT_KIND) and shards is None:
-            raise ValueError(f"the mixture gives {TEXT_KIND!r} weight {chosen[TEXT_KIND]} but has no shards; pass TextShards(dir) or leave it out")
+            raise ValueError(
+                f"the mixture gives {TEXT_KIND!r} weight {chosen[TEXT_KIND]} but has no shards; pass TextShards(dir) or leave it out"
+            )
         self.weights = {kind: weight for kind, weight in chosen.items() if weight > 0}
         self.shards = shards
         self.purpose: Purpose = purpose

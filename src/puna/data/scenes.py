@@ -17,9 +17,18 @@ from puna.data.emoji import SIZE, artists_of, codes, drawing_at, stamp
 
 # Same order as phrases.COLOURS and phrases.SHAPES. Values are the middles of what people call by these names.
 COLOUR_VALUES: tuple[tuple[int, int, int], ...] = (
-    (220, 30, 40), (30, 80, 220), (30, 160, 60), (250, 215, 30), (250, 135, 20), (130, 45, 170), (20, 20, 20), (250, 250, 250), (125, 75, 40),
-    (250, 140, 185), (130, 130, 130),
-)  # fmt: skip
+    (220, 30, 40),
+    (30, 80, 220),
+    (30, 160, 60),
+    (250, 215, 30),
+    (250, 135, 20),
+    (130, 45, 170),
+    (20, 20, 20),
+    (250, 250, 250),
+    (125, 75, 40),
+    (250, 140, 185),
+    (130, 130, 130),
+)
 NUM_SHAPES = 6
 MAX_COUNT = 6
 
@@ -166,7 +175,12 @@ def mixed_scene(rng: random.Random, first: int, second: int) -> Scene:
     """`first` of one emoji and `second` of another, at most 6 together."""
     kinds = _emoji(rng, 2)
     chosen = [kinds[0]] * first + [kinds[1]] * second
-    return Scene(tuple(Item(x, y, size, code=code, artist=artist) for (x, y, size), (code, artist) in zip(_placed(rng, first + second), chosen, strict=True)))
+    return Scene(
+        tuple(
+            Item(x, y, size, code=code, artist=artist)
+            for (x, y, size), (code, artist) in zip(_placed(rng, first + second), chosen, strict=True)
+        )
+    )
 
 
 def shape_counting_scene(rng: random.Random, number: int) -> Scene:
@@ -210,7 +224,9 @@ def shape_scene(rng: random.Random, number: int) -> Scene:
         places = [(SIZE / 2 + rng.uniform(-slack, slack), SIZE / 2 + rng.uniform(-slack, slack), size)]
     else:
         places = _placed(rng, number, rng.randint(16, 21))
-    return Scene(tuple(Item(x, y, size, shape=form, colour=colour) for (x, y, size), form, colour in zip(places, forms, colours, strict=True)))
+    return Scene(
+        tuple(Item(x, y, size, shape=form, colour=colour) for (x, y, size), form, colour in zip(places, forms, colours, strict=True))
+    )
 
 
 def size_scene(rng: random.Random) -> Scene:
@@ -222,8 +238,12 @@ def size_scene(rng: random.Random) -> Scene:
     # The gap between the two halves follows their sizes.
     border = SIZE * sizes[0] / sum(sizes)
     centres = (border / 2, (SIZE + border) / 2)
-    return Scene(tuple(Item(x, SIZE / 2 + rng.uniform(-8, 8), size, code=code, artist=artist)
-                       for x, size, (code, artist) in zip(centres, sizes, kinds, strict=True)))  # fmt: skip
+    return Scene(
+        tuple(
+            Item(x, SIZE / 2 + rng.uniform(-8, 8), size, code=code, artist=artist)
+            for x, size, (code, artist) in zip(centres, sizes, kinds, strict=True)
+        )
+    )
 
 
 def odd_scene(rng: random.Random) -> Scene:

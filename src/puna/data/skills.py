@@ -142,7 +142,7 @@ def fact(title: str, body: str) -> Turn | None:
     if not title.replace(" ", "").isalpha() or _TOO_SPECIAL.search(sentence) or len(sentence) > 120 or sentence.count(". "):
         return None
     # The article's own use tells a common noun from a name.
-    name = title[0].lower() + title[1:] if len(re.findall(rf"[a-z,] {re.escape(title[0].lower() + title[1:])}", body)) >= 2 else title
+    name = title[0].lower() + title[1:] if len(re.findall(rf"[A-Za-z,] {re.escape(title[0].lower() + title[1:])}", body)) >= 2 else title
     verb = "are" if re.match(rf"^(?:\w+ )?{re.escape(match['title'])},? are ", sentence) else "is"
     return f"What {verb} {(match['article'] or '').lower()}{name}?", sentence
 
@@ -163,7 +163,9 @@ def tell_story(rng: random.Random) -> Drill:
     if rng.random() < 0.2:
         return Drill(((rng.choice(("Tell me a story.", "Tell me a short story.", "Write a story.")), story(rng)),))
     hero = rng.choice(HEROES)
-    ask = rng.choice(("Tell me a story about {}.", "Write a short story about {}.", "Tell me a short story about {}.", "Can you tell a story about {}?"))
+    ask = rng.choice(
+        ("Tell me a story about {}.", "Write a short story about {}.", "Tell me a short story about {}.", "Can you tell a story about {}?")
+    )
     return Drill(((ask.format(with_article(hero)), story(rng, hero)),))
 
 
@@ -197,4 +199,3 @@ def name_lines(rng: random.Random, names: dict[str, str] | None = None) -> str:
     if "en" not in languages and rng.random() < 0.7:
         languages[0] = "en"
     return "\n".join(f"{language}: {names[language]}" for language in languages)
-

@@ -1,6 +1,7 @@
 """Draws the web page's starter pictures from Noto emoji, and writes what to ask about them in 12 languages with the expected answers.
 
-As a program: `python -m puna.data.starters src/puna/serve/web/starters`. `starters.json` follows `puna.serve.page`. Questions and answers are the drills' own, so that the page asks what the nano learned.
+As a program: `python -m puna.data.starters src/puna/serve/web/starters`. `starters.json` follows `puna.serve.page`.
+Questions and answers are the drills' own, so that the page asks what the nano learned.
 """
 
 import argparse
@@ -25,11 +26,30 @@ _SCALE = PIXELS // SIZE
 
 # Pairs of pale colours, top and bottom of each picture's ground.
 _GROUNDS = (
-    ((255, 244, 220), (255, 221, 170)), ((224, 242, 255), (176, 216, 250)), ((232, 250, 228), (190, 232, 188)), ((250, 232, 246), (238, 196, 230)),
-    ((255, 255, 255), (236, 238, 244)), ((255, 240, 236), (255, 206, 196)), ((238, 236, 255), (206, 202, 248)), ((240, 252, 252), (190, 234, 236)),
-)  # fmt: skip
+    ((255, 244, 220), (255, 221, 170)),
+    ((224, 242, 255), (176, 216, 250)),
+    ((232, 250, 228), (190, 232, 188)),
+    ((250, 232, 246), (238, 196, 230)),
+    ((255, 255, 255), (236, 238, 244)),
+    ((255, 240, 236), (255, 206, 196)),
+    ((238, 236, 255), (206, 202, 248)),
+    ((240, 252, 252), (190, 234, 236)),
+)
 
-_SINGLES = ("1f999", "1f98b", "1f418", "1f349", "1f680", "1f3b8", "1f308", "1f1e7-1f1f7", "1f1ef-1f1f5", "1f1ff-1f1e6", "1f1ee-1f1f3", "1f1e8-1f1e6")
+_SINGLES = (
+    "1f999",
+    "1f98b",
+    "1f418",
+    "1f349",
+    "1f680",
+    "1f3b8",
+    "1f308",
+    "1f1e7-1f1f7",
+    "1f1ef-1f1f5",
+    "1f1ff-1f1e6",
+    "1f1ee-1f1f3",
+    "1f1e8-1f1e6",
+)
 
 
 def _noto(code: str, pixels: int) -> Image.Image:
@@ -83,53 +103,72 @@ def _single(code: str) -> Starter:
     ask = phrases.ASK_COUNTRY if emoji.is_flag else phrases.ASK_NAME
     scene = Scene((Item(SIZE / 2, SIZE / 2, 46, code=code),))
     return Starter(
-        _file(names["en"]), "flag" if emoji.is_flag else "emoji", scene, names,
-        {language: [ask[language][0]] for language in LANGUAGES}, {language: [names[language]] for language in LANGUAGES},
-    )  # fmt: skip
+        _file(names["en"]),
+        "flag" if emoji.is_flag else "emoji",
+        scene,
+        names,
+        {language: [ask[language][0]] for language in LANGUAGES},
+        {language: [names[language]] for language in LANGUAGES},
+    )
 
 
 def _counting(code: str, places: Sequence[tuple[float, float]], size: int) -> Starter:
     names, number = _names(code), len(places)
     scene = Scene(tuple(Item(x, y, size, code=code) for x, y in places))
     return Starter(
-        f"count-{_file(names['en'])}", "counting", scene, {language: f"{number} × {names[language]}" for language in LANGUAGES},
+        f"count-{_file(names['en'])}",
+        "counting",
+        scene,
+        {language: f"{number} × {names[language]}" for language in LANGUAGES},
         {language: [phrases.ASK_COUNT[language][0], phrases.ASK_NAME[language][0]] for language in LANGUAGES},
         {language: [str(number), names[language]] for language in LANGUAGES},
-    )  # fmt: skip
+    )
 
 
 def _row(first: str, second: str, vertical: bool) -> Starter:
     names = [_names(code) for code in (first, second)]
     ends = [(17.0, 33.0), (47.0, 31.0)]
-    scene = Scene(tuple(Item(*(place[::-1] if vertical else place), 25, code=code) for place, code in zip(ends, (first, second), strict=True)))
+    scene = Scene(
+        tuple(Item(*(place[::-1] if vertical else place), 25, code=code) for place, code in zip(ends, (first, second), strict=True))
+    )
     sides = (2, 3) if vertical else (0, 1)
     return Starter(
-        f"{names[0]['en']}-{names[1]['en']}.png".replace(" ", "-"), "placing", scene,
+        f"{names[0]['en']}-{names[1]['en']}.png".replace(" ", "-"),
+        "placing",
+        scene,
         {language: " + ".join(name[language] for name in names) for language in LANGUAGES},
         {language: [phrases.ASK_AT[language][side] for side in sides] for language in LANGUAGES},
         {language: [name[language] for name in names] for language in LANGUAGES},
-    )  # fmt: skip
+    )
 
 
 def _shape(shape: int, colour: int) -> Starter:
     scene = Scene((Item(SIZE / 2, SIZE / 2, 36, shape=shape, colour=colour),))
-    forms, colours = ({language: table[language][which] for language in LANGUAGES} for table, which in ((phrases.SHAPES, shape), (phrases.COLOURS, colour)))
+    forms, colours = (
+        {language: table[language][which] for language in LANGUAGES}
+        for table, which in ((phrases.SHAPES, shape), (phrases.COLOURS, colour))
+    )
     return Starter(
-        f"{colours['en']}-{forms['en']}.png", "shape", scene, {language: f"{forms[language]}, {colours[language]}" for language in LANGUAGES},
+        f"{colours['en']}-{forms['en']}.png",
+        "shape",
+        scene,
+        {language: f"{forms[language]}, {colours[language]}" for language in LANGUAGES},
         {language: [phrases.ASK_SHAPE[language][0], phrases.ASK_COLOUR[language][0]] for language in LANGUAGES},
         {language: [forms[language], colours[language]] for language in LANGUAGES},
-    )  # fmt: skip
+    )
 
 
 def _corner(code: str, side: int) -> Starter:
     x, y = ((16, 34), (48, 34), (32, 16), (32, 48))[side]
     names = _names(code)
     return Starter(
-        f"where-{_file(names['en'])}", "side", Scene((Item(x, y, 26, code=code),)),
+        f"where-{_file(names['en'])}",
+        "side",
+        Scene((Item(x, y, 26, code=code),)),
         {language: f"{names[language]}, {phrases.SIDES[language][side]}" for language in LANGUAGES},
         {language: [phrases.ASK_SIDE[language][side // 2], phrases.ASK_NAME[language][0]] for language in LANGUAGES},
         {language: [phrases.SIDES[language][side], names[language]] for language in LANGUAGES},
-    )  # fmt: skip
+    )
 
 
 def starters() -> list[Starter]:

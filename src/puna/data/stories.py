@@ -3,6 +3,9 @@
 A story has a hero, a place, a wish or a trouble, a helper, and an end; each slot has several wordings. Knows no chat rows.
 """
 
+# Tables of phrases read best one row a line.
+# ruff: noqa: E501
+
 import random
 
 from puna.data.english import with_article
@@ -19,7 +22,23 @@ _PLACES = (
     "in a green forest", "near a big river", "on a high mountain", "by the sea", "on a small farm", "in a quiet village", "under a tall tree",
     "in a warm desert", "on a small island", "in a big garden",
 )  # fmt: skip
-_THINGS = ("ball", "hat", "key", "red balloon", "book", "drum", "bell", "apple", "gift", "umbrella", "star", "ring", "guitar", "candle", "flower")
+_THINGS = (
+    "ball",
+    "hat",
+    "key",
+    "red balloon",
+    "book",
+    "drum",
+    "bell",
+    "apple",
+    "gift",
+    "umbrella",
+    "star",
+    "ring",
+    "guitar",
+    "candle",
+    "flower",
+)
 _FOODS = ("bread", "a banana", "an apple", "a carrot", "a big cake", "some cheese", "a pear", "a cookie", "some strawberries", "a potato")
 _MORALS = (
     "It is good to help each other.", "Friends make every day better.", "A kind word is never lost.", "It is good to share.",
@@ -37,8 +56,14 @@ def _lost(rng: random.Random, name: str, friend: str, friend_name: str) -> list[
         rng.choice((f"{name} had a {thing} and loved it very much.", f"{name} had a new {thing}.")),
         rng.choice((f"One morning the {thing} was gone.", f"But one day the {thing} was lost.")),
         rng.choice((f"{name} was very sad and began to cry.", f"{name} looked everywhere but could not find it.")),
-        f"{friend_name} the {friend} saw this and said, \"I will help you.\"",
-        rng.choice((f"They looked under the bed, and there was the {thing}!", f"They found the {thing} behind a big stone.", f"The {thing} was up in a tree.")),
+        f'{friend_name} the {friend} saw this and said, "I will help you."',
+        rng.choice(
+            (
+                f"They looked under the bed, and there was the {thing}!",
+                f"They found the {thing} behind a big stone.",
+                f"The {thing} was up in a tree.",
+            )
+        ),
     ]
 
 
@@ -49,7 +74,7 @@ def _hungry(rng: random.Random, name: str, friend: str, friend_name: str) -> lis
         rng.choice((f"So {name} went for a walk to find some food.", f"{name} looked for food all day.")),
         rng.choice((f"On the way {name} met {friend_name} the {friend}.", f"Then {friend_name} the {friend} came by.")),
         f"{friend_name} had {food}.",
-        rng.choice((f"\"Let us share it,\" said {friend_name}.", f"\"You can have half,\" said {friend_name}.")),
+        rng.choice((f'"Let us share it," said {friend_name}.', f'"You can have half," said {friend_name}.')),
         "They sat down and ate together.",
     ]
 
@@ -59,16 +84,16 @@ def _afraid(rng: random.Random, name: str, friend: str, friend_name: str) -> lis
     return [
         f"{name} was afraid of {fear}.",
         rng.choice((f"One day {friend_name} the {friend} came to visit.", f"{name} had a friend, {friend_name} the {friend}.")),
-        rng.choice((f"\"Do not be afraid,\" said {friend_name}. \"I am with you.\"", f"\"Take my hand,\" said {friend_name}.")),
+        rng.choice((f'"Do not be afraid," said {friend_name}. "I am with you."', f'"Take my hand," said {friend_name}.')),
         rng.choice((f"{name} took one small step, and then another.", f"{name} closed both eyes and counted to three.")),
-        rng.choice((f"Now {name} was not afraid any more.", f"\"It is not so bad!\" said {name}.")),
+        rng.choice((f"Now {name} was not afraid any more.", f'"It is not so bad!" said {name}.')),
     ]
 
 
 def _race(rng: random.Random, name: str, friend: str, friend_name: str) -> list[str]:
     return [
         f"{name} met {friend_name} the {friend}.",
-        rng.choice((f"\"I am faster than you,\" said {friend_name}.", f"\"Let us have a race,\" said {friend_name}.")),
+        rng.choice((f'"I am faster than you," said {friend_name}.', f'"Let us have a race," said {friend_name}.')),
         rng.choice(("They ran to the big tree.", "They ran around the lake.", "They ran over the hill.")),
         rng.choice((f"{friend_name} ran so fast that {friend_name} fell.", f"{friend_name} stopped to sleep.")),
         rng.choice((f"{name} did not laugh. {name} stopped and helped.", f"{name} came first, but waited for {friend_name}.")),
@@ -80,7 +105,7 @@ def _rain(rng: random.Random, name: str, friend: str, friend_name: str) -> list[
         rng.choice(("Dark clouds came and it began to rain.", "In the afternoon it rained and rained.")),
         rng.choice((f"{name} had no umbrella and was wet and cold.", f"{name} ran to find a dry place.")),
         f"{friend_name} the {friend} had a small house.",
-        rng.choice((f"\"Come in!\" said {friend_name}. \"It is warm here.\"", f"{friend_name} opened the door and smiled.")),
+        rng.choice((f'"Come in!" said {friend_name}. "It is warm here."', f"{friend_name} opened the door and smiled.")),
         rng.choice(("They drank tea and told stories.", "After the rain they saw a beautiful rainbow.")),
     ]
 

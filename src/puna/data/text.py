@@ -17,7 +17,7 @@ from puna.data.sources import fetch, manifest
 HELD_OUT_PER_MILLE = 20
 _MIN_CHARS = 80
 # A paragraph that speaks of the project which typed the book is licence text, in whatever script.
-_LICENCE = re.compile(r"gutenberg|gutenburg|غوتنب|جوتنب|غوتينب|구텐베르|グーテンベルク|古腾堡|古騰堡|गुटेनबर्ग|गुटेनबर्ग|гутенберг", re.IGNORECASE)
+_LICENCE = re.compile(r"gutenberg|gutenburg|غوتنب|جوتنب|غوتينب|구텐베르|グーテンベルク|古腾堡|古騰堡|गुटेनबर्ग|гутенберг", re.IGNORECASE)
 _FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)
 _TAG = re.compile(r"<[^<>\n]{1,300}>")
 _LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)")
@@ -90,7 +90,8 @@ def _storybooks(languages: tuple[str, ...]) -> Iterator[Document]:
         for language, book in row["langs"].items():
             if language in languages:
                 pages = [page.strip() for page in book["pages"] if page.strip()]
-                yield Document(language, "storybooks", row["id"], "\n".join([book["title"].strip(), *pages]), split_of("storybooks", row["id"]))
+                text = "\n".join([book["title"].strip(), *pages])
+                yield Document(language, "storybooks", row["id"], text, split_of("storybooks", row["id"]))
 
 
 def language_documents(language: str, split: str = "train") -> Iterator[Document]:

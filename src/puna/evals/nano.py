@@ -211,11 +211,32 @@ def fact_questions(total: int = 200) -> Iterator[Question]:
 # --- well-formed replies ------------------------------------------------------------------------------------------------------
 
 _OPEN_PROMPTS = (
-    "Tell me a story about a cat.", "Tell me a story about a brave mouse and a river.", "What is water?", "What is a tree?", "Why is the sky blue?",
-    "Write a poem.", "Who was Napoleon?", "Give me three animals.", "What should I eat today?", "Explain rain.", "Do you like music?",
-    "Tell me a joke.", "What is love?", "Where is Paris?", "Say something nice.", "I am sad.", "Can you help me with homework?", "What is 1000 + 1?",
-    "asdf qwer", "???", "Name a fruit.", "What is the capital of France?", "Is the earth round?", "Sing a song.", "Translate into French: dog",
-)  # fmt: skip
+    "Tell me a story about a cat.",
+    "Tell me a story about a brave mouse and a river.",
+    "What is water?",
+    "What is a tree?",
+    "Why is the sky blue?",
+    "Write a poem.",
+    "Who was Napoleon?",
+    "Give me three animals.",
+    "What should I eat today?",
+    "Explain rain.",
+    "Do you like music?",
+    "Tell me a joke.",
+    "What is love?",
+    "Where is Paris?",
+    "Say something nice.",
+    "I am sad.",
+    "Can you help me with homework?",
+    "What is 1000 + 1?",
+    "asdf qwer",
+    "???",
+    "Name a fruit.",
+    "What is the capital of France?",
+    "Is the earth round?",
+    "Sing a song.",
+    "Translate into French: dog",
+)
 
 
 def mixed_prompts(total: int = 200) -> list[str]:
@@ -306,9 +327,22 @@ def bits_per_byte(pipeline: Any, language: str, max_bytes: int = 40_000, window:
 # --- the program --------------------------------------------------------------------------------------------------------------
 
 TASKS: tuple[str, ...] = (
-    "naming", "naming-languages", "naming-unseen", "counting", "placing", "where", "shapes", "sums", "number-words", "translation", "cards", "facts",
-    "stopping", "starters", "bits-per-byte",
-)  # fmt: skip
+    "naming",
+    "naming-languages",
+    "naming-unseen",
+    "counting",
+    "placing",
+    "where",
+    "shapes",
+    "sums",
+    "number-words",
+    "translation",
+    "cards",
+    "facts",
+    "stopping",
+    "starters",
+    "bits-per-byte",
+)
 
 
 def run_task(task: str, pipeline: Any, scale: float = 1.0) -> dict[str, Any]:
