@@ -253,3 +253,16 @@ def test_a_failed_answer_keeps_the_pictures_that_wait(picture: Path, scripted) -
     assert len(conversation.waiting) == 1
     conversation.ask((Text("What is it?"),), lambda text: None)
     assert conversation.waiting == []
+
+
+def test_a_real_model_answers_with_a_picture(puna, picture: Path, tmp_path: Path) -> None:
+    from puna.checkpoint import save_model
+    from puna.testing.models import tiny_model
+    from puna.testing.tokenizer import byte_tokenizer
+
+    model = save_model(tiny_model(seed=0), tmp_path / "tiny", byte_tokenizer(), dtype="float32")
+    outcome = puna("chat", str(model), "What is it?", "--image", str(picture), "--max-tokens", "5")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.endswith("\n")
+    outcome = puna("chat", str(model), "What is it?", "--max-tokens", "100000")
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from puna.cli.models import SHIPPED
 from puna.testing.models import tiny_model
 from puna.testing.tokenizer import byte_tokenizer
 
@@ -57,5 +56,8 @@ def test_a_source_that_is_no_model_is_a_mistake(puna, tmp_path: Path) -> None:
     assert not (tmp_path / "target").exists()
 
 
-def test_shipped_weights_are_looked_for_inside_the_package() -> None:
-    assert SHIPPED.parent.name == "puna" and (SHIPPED.parent / "presets.py").is_file()
+def test_a_shipped_nano_is_found_by_its_name(puna, source: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("puna.pipeline.shipped_models", lambda: {"scout-nano": source})
+    outcome = puna("convert", "scout-nano", str(tmp_path / "target"))
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "target" / "config.json").is_file()

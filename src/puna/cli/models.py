@@ -6,8 +6,6 @@ from puna.cli.error import UserError
 from puna.config import ModelConfig
 from puna.presets import PRESETS, preset
 
-SHIPPED = Path(__file__).parent.parent / "weights"
-
 
 def is_model(name: str) -> bool:
     """Whether `name` is a preset's name or an existing directory. A preset's name wins over a directory of that name: write ./NAME."""
@@ -33,14 +31,14 @@ def config_of(name: str) -> ModelConfig:
 
 def weights_of(name: str) -> Path:
     """The Hugging Face directory with the weights of a shipped nano, or the directory `name` itself."""
-    if name not in PRESETS:
-        if not Path(name).is_dir():
-            raise refuse_unknown(name)
+    from puna.pipeline import shipped_models
+
+    shipped = shipped_models()
+    if name in shipped:
+        return shipped[name]
+    if Path(name).is_dir():
         return Path(name)
-    shipped = SHIPPED / name
-    if not shipped.is_dir():
-        herd = sorted(directory.name for directory in SHIPPED.iterdir() if directory.is_dir()) if SHIPPED.is_dir() else []
-        raise UserError(
-            f"the weights of {name} do not come with puna (those of {', '.join(herd) or 'no model'} do); name the directory that holds them"
-        )
-    return shipped
+    if name in PRESETS:
+        herd = ", ".join(shipped) or "no model"
+        raise UserError(f"the weights of {name} do not come with puna (those of {herd} do); name the directory that holds them")
+    raise refuse_unknown(name)
