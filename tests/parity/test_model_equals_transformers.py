@@ -6,7 +6,6 @@ Weights go the way users' weights go: `save_pretrained`, then `load_model`.
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,17 +14,11 @@ from puna.checkpoint import load_model
 from puna.config import LayerSpec
 from puna.kernels.attention import reference_attention
 from puna.model import Batch, Model
-from puna.stream import Image, Stream
+from puna.stream import Stream
 from puna.testing.hf_models import SCALED_ROPE, HFModel, hf_logits, hf_text_model, hf_vision_model, save_hf
-
-# Logits are of order several; both programs compute in fp32 but add in different orders (measured: 2.3e-5 at most).
-MAX_DIFFERENCE = 1e-4
+from puna.testing.parity import MAX_DIFFERENCE, assert_same, picture, stream_with, token_ids
 
 NUM_TOKENS = 29  # three chunk edges at chunk 8, and a chunk left open
-
-
-def token_ids(count: int, seed: int, vocab: int = 256) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, vocab, count)
 
 
 def puna_model(hf: HFModel, directory: Path) -> Model:
@@ -36,16 +29,6 @@ def puna_logits(model: Model, *streams: Stream) -> list[Tensor]:
     with torch.no_grad():
         batch = Batch.from_streams(streams)
         return list(model.logits(model(batch)).split(batch.lengths))
-
-
-def assert_same(ours: Tensor, theirs: Tensor, least_size: float = 3.0) -> None:
-    """Equal within the tolerance; and the reference itself is large enough and varied enough to tell anything."""
-    assert ours.shape == theirs.shape
-    largest, difference = theirs.abs().max().item(), (ours - theirs).abs().max().item()
-    print(f"max |difference| {difference:.1e}, max |reference| {largest:.1f}, {tuple(theirs.shape)}")  # shown by pytest -rP
-    assert largest > least_size
-    assert len(theirs) == 1 or theirs.std(dim=0).max() > 0.3
-    assert difference < MAX_DIFFERENCE
 
 
 PLAIN_ROPE = dict(rope_type="default", rope_theta=500.0)
@@ -123,37 +106,6 @@ def test_the_chunk_edge_and_the_temperature_show_in_the_logits(tmp_path: Path) -
     logits = hf_logits(hf_text_model(seed=1), ids)
     for change in (dict(attention_chunk_size=4096), dict(attn_temperature_tuning=False), dict(use_qk_norm=False)):
         assert (logits - hf_logits(hf_text_model(seed=1, **change), ids)).abs().max() > 100 * MAX_DIFFERENCE
-
-
-def picture(grid: tuple[int, int], seed: int, size: int = 24) -> Image:
-    """Random tiles, brighter to the lower right, so that no two places and no two axes are alike."""
-    cells = grid[0] * grid[1]
-    count = cells if cells == 1 else cells + 1
-    tiles = np.random.default_rng(seed).uniform(-1, 1, (count, 3, size, size))
-    tiles += np.linspace(-0.5, 0.5, size)[None, None, None, :] + np.linspace(0, 1, size)[None, None, :, None] ** 2
-    return Image(tiles.clip(-1, 1).astype(np.float32), grid)
-
-
-def picture_ids(grid: tuple[int, int], per_tile: int = 9) -> list[int]:
-    """The published layout [stated], with the ids of `hf_models.IMAGE_IDS`; the separators are ordinary tokens to the model."""
-    start, end, across, down, image, patch = 336, 337, 340, 341, 346, 348
-    rows, columns = grid
-    ids = [start]
-    if rows * columns > 1:
-        for _ in range(rows):
-            for column in range(columns):
-                ids += [patch] * per_tile + ([across] if column < columns - 1 else [])
-            ids.append(down)
-    return [*ids, image, *[patch] * per_tile, end]
-
-
-def stream_with(grids: list[tuple[int, int]], seed: int) -> Stream:
-    """Text, a picture, text, a picture, ..., text."""
-    ids: list[int] = [256, *token_ids(3, seed)]
-    for i, grid in enumerate(grids):
-        ids += picture_ids(grid) + list(token_ids(2 + i, seed + i + 1))
-    tiles = [picture(grid, seed * 100 + i).tiles for i, grid in enumerate(grids)]
-    return Stream(np.array(ids), np.concatenate(tiles) if tiles else None)
 
 
 def test_pictures_of_several_tilings_in_one_batch_are_equal(tmp_path: Path) -> None:
