@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 # Each verb is the function of the same name in the module of the same name.
 VERBS = {
     "chat": "Talk to a model in the terminal, with pictures.",
-    "serve": "Open a chat in the browser, with an OpenAI-compatible API beside it.",
+    "serve": "Open a chat in the browser, with an OpenAI API beside it.",
     "show": "Print a model's pattern of layers, its parameters and its memory.",
     "convert": "Write a model as a Hugging Face directory.",
     "train": "Run a training recipe.",
@@ -56,7 +56,8 @@ def user_message(error: Exception) -> str | None:
 def _command(arguments: Sequence[str]) -> Callable[..., Any]:
     """All verbs by name and summary, but only the one in `arguments` for real."""
     chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
-    program = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
+    # Plain help texts: rich's boxes would double the time that --help takes.
+    program = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
     program.callback(help="Puna: an open Llama 4 system. PUNA_DEBUG=1 shows the traceback of an error.")(_root)
     for verb, summary in VERBS.items():
         function = getattr(importlib.import_module(f"puna.cli.{verb}"), verb) if verb == chosen else _summary_only

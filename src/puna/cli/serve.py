@@ -19,7 +19,7 @@ def serve(
         typer.Option("--open/--no-open", help="Open the page in a browser (default: when there is a desktop).", show_default=False),
     ] = None,
 ) -> None:
-    """Open a chat in the browser, with an OpenAI-compatible API beside it."""
+    """Open a chat in the browser, with an OpenAI API beside it."""
     if not is_model(model):
         raise refuse_unknown(model)
     import puna.serve
