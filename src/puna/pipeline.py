@@ -211,9 +211,9 @@ class Pipeline:
                 yield Chunk(held[:at], "stop", len(prompt), len(ids)), ids
                 return
             safe = len(held) - _held_back(held, stops)
-            if safe:
-                yield Chunk(held[:safe], None, len(prompt), len(ids)), ids
-                held = held[safe:]
+            # Also when there is nothing to show yet: whoever listens can stop here.
+            yield Chunk(held[:safe], None, len(prompt), len(ids)), ids
+            held = held[safe:]
         held += decoder.flush()
         at = _first_stop(held, stops)
         yield Chunk(held if at is None else held[:at], finish if at is None else "stop", len(prompt), len(ids)), ids
@@ -221,10 +221,12 @@ class Pipeline:
     def _with_tool_calls(
         self, chunks: Iterator[tuple[Chunk, list[int]]], tools: Sequence[Mapping[str, Any]]
     ) -> Iterator[Chunk]:
-        """One chunk at the end: the reply's text and the calls in it."""
+        """The reply's text and the calls in it, in one chunk at the end. Chunks before it are empty: whoever listens can stop there."""
         text, last, ids = "", None, []
         for last, ids in chunks:
             text += last.text
+            if last.finish_reason is None:
+                yield replace(last, text="")
         assert last is not None, "generation yields at least one chunk"
         message = self.chat_format.parse_reply(ids, tools)
         if not message.tool_calls:

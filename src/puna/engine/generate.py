@@ -39,7 +39,9 @@ def generate(model: Model, prompt: Stream, sampling: Sampling, stop_ids: Collect
     for _ in range(min(sampling.max_tokens, limit - len(prompt))):
         with torch.inference_mode():  # inside the loop: a generator must not leave it switched on while it waits
             hidden_TD = model(Batch.from_streams([step], cache.next_positions, device), cache)
-            token = choose(model.logits(hidden_TD[-1:])[0].cpu(), sampling, generator)
+            logits_V = model.logits(hidden_TD[-1:])[0].cpu()
+            logits_V[model.config.patch_id] = -torch.inf  # a patch stands for a row of a picture, and an answer has no pictures
+            token = choose(logits_V, sampling, generator)
         yield token
         if token in stop_ids:
             return
