@@ -1,0 +1,64 @@
+"""What one request may cost, and the reading of a body within it. Every number here is a choice. [ours]"""
+
+import asyncio
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from puna.serve.errors import ApiError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    body_bytes: int = 32 * 2**20
+    body_s: float = 30.0
+    pictures: int = 16
+    messages: int = 1000
+    # Requests that may wait for the one that is being answered.
+    waiting: int = 8
+    # Tokens of an answer when the client names no number; fewer if the context has less room.
+    default_max_tokens: int = 1024
+    # How long a stream waits for its first chunk before the headers go out: until then an error can still be a status code.
+    first_chunk_s: float = 5.0
+    # Silence after which a comment goes into the stream, so that nobody between takes the connection for dead.
+    ping_s: float = 15.0
+
+
+# A body that is too large is read and thrown away up to this many times the limit: a client that is still writing when the connection
+# closes would see a broken pipe instead of the 413.
+_DRAIN = 4
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """The whole body. 413 above `body_bytes`, 408 after `body_s`, 415 unless it is called JSON."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        # Also keeps other web pages out: a browser lets them send JSON elsewhere only after asking us first.
+        given = request.headers.get("content-type", "none")
+        raise ApiError(415, f"Content-Type is {given}; send the request as application/json", code="unsupported_content_type")
+    if _declared(request) > _DRAIN * limits.body_bytes:
+        raise _too_large(limits)
+    body, size = bytearray(), 0
+    try:
+        async with asyncio.timeout(limits.body_s):
+            async for piece in request.stream():
+                size += len(piece)
+                if size <= limits.body_bytes:
+                    body += piece
+                elif size > _DRAIN * limits.body_bytes:
+                    break
+    except TimeoutError as error:
+        message = f"the body did not arrive within {limits.body_s:g} s; send it again"
+        raise ApiError(408, message, code="request_timeout", headers={"Connection": "close"}) from error
+    if size > limits.body_bytes:
+        raise _too_large(limits)
+    return bytes(body)
+
+
+def _declared(request: Request) -> int:
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdecimal() else 0
+
+
+def _too_large(limits: Limits) -> ApiError:
+    message = f"the body has more than the {limits.body_bytes:,} bytes that this server reads; send fewer or smaller pictures"
+    return ApiError(413, message, code="request_too_large", headers={"Connection": "close"})

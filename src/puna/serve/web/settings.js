@@ -1,0 +1,53 @@
+// The settings dialog and the light or dark switch. What is chosen is remembered by the browser, never sent anywhere but with a question.
+
+import { byId } from "./dom.js";
+
+const { remembered, remember, applyTheme } = window.puna;
+
+const DEFAULTS = { temperature: "0", "max-tokens": "256" };
+
+export class Settings {
+  constructor() {
+    const dialog = byId("settings");
+    byId("open-settings").addEventListener("click", () => dialog.showModal());
+    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close()); // the backdrop
+    for (const [id, fallback] of Object.entries(DEFAULTS)) {
+      const input = byId(id);
+      input.value = remembered(id, fallback);
+      input.addEventListener("input", () => {
+        this.showTemperature();
+        if (input.validity.valid && input.value !== "") {
+          remember(id, input.value);
+        }
+      });
+      input.addEventListener("change", () => {
+        if (!input.validity.valid || input.value === "") {
+          input.value = remembered(id, fallback);
+        }
+      });
+    }
+    this.showTemperature();
+    this.wireTheme();
+  }
+
+  /** The sampling fields of a request. */
+  get sampling() {
+    return { temperature: Number(byId("temperature").value), max_tokens: Number(byId("max-tokens").value) };
+  }
+
+  showTemperature() {
+    byId("temperature-shown").value = Number(byId("temperature").value).toFixed(1);
+  }
+
+  wireTheme() {
+    const select = byId("appearance");
+    const choose = (theme) => {
+      remember("theme", theme);
+      select.value = theme;
+      applyTheme();
+    };
+    select.value = remembered("theme", "system");
+    select.addEventListener("change", () => choose(select.value));
+    byId("theme").addEventListener("click", () => choose(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+  }
+}

@@ -1,0 +1,155 @@
+"""Starting and ending: a port that is free or not, what the terminal says, and signals."""
+
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import httpx
+import pytest
+from rich.console import Console
+
+from puna.serve import launch
+from puna.serve.launch import ServeError, bind, is_loopback
+from puna.testing.scripted import ScriptedPipeline
+from puna.testing.serving import eventually
+
+
+def test_a_taken_port_is_named_with_the_way_out() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ServeError, match=rf"port {port} on 127.0.0.1 is taken.*--port"):
+            bind("127.0.0.1", port)
+
+
+def test_a_taken_port_is_told_before_the_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "load", lambda name: pytest.fail("the model was loaded"))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(ServeError, match="taken"):
+            launch.run(model="scout-nano", host="127.0.0.1", port=other.getsockname()[1], open_browser=False)
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", -1), ("127.0.0.1", 70_000), ("no such host!", 0), ("203.0.113.7", 0)])
+def test_an_address_that_cannot_be_is_refused(host: str, port: int) -> None:
+    with pytest.raises(ServeError, match="host=|port="):
+        bind(host, port).close()
+
+
+def test_port_zero_takes_a_free_one() -> None:
+    with bind("127.0.0.1", 0) as listener:
+        assert listener.getsockname()[1] > 0
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"), [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("0.0.0.0", False), ("::", False), ("192.0.2.1", False)]
+)
+def test_loopback_is_told_from_the_rest(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+class Served:
+    """`launch.serve` in a thread, with its terminal."""
+
+    def __init__(self, host: str, monkeypatch: pytest.MonkeyPatch, *, open_browser: bool = False) -> None:
+        self.terminal = io.StringIO()
+        self.servers: list[launch.uvicorn.Server] = []
+        server_class = launch.uvicorn.Server
+        monkeypatch.setattr(launch.uvicorn, "Server", lambda config: self.servers.append(server_class(config)) or self.servers[-1])
+        # Signals belong to the main thread; what they do is tested in a process of its own below.
+        monkeypatch.setattr(launch.signal, "signal", lambda number, handler: None)
+        listener = bind(host, 0)
+        self.port = listener.getsockname()[1]
+        arguments = (ScriptedPipeline("Yes", name="scout-nano"), listener, Console(file=self.terminal, width=100))
+        self.thread = threading.Thread(target=launch.serve, args=arguments, kwargs={"open_browser": open_browser})
+
+    def __enter__(self) -> "Served":
+        self.thread.start()
+        assert eventually(lambda: bool(self.servers) and self.servers[0].started)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.servers[0].should_exit = True
+        self.thread.join(10)
+
+
+def test_the_terminal_says_what_is_served_where_and_how_to_call_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Served("127.0.0.1", monkeypatch) as served:
+        said = served.terminal.getvalue()
+        assert f"http://127.0.0.1:{served.port}" in said
+        assert "scout-nano" in said and "text and pictures" in said and "8,192" in said
+        assert "warning" not in said
+        (line,) = [line for line in said.splitlines() if "curl" in line]
+        answer = subprocess.run(line, shell=True, capture_output=True, text=True) if _has_curl() else None
+    if answer is not None:
+        assert '"content":"Yes"' in answer.stdout
+    assert served.terminal.getvalue().endswith("stopped\n")
+
+
+def test_listening_beyond_this_machine_is_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Served("0.0.0.0", monkeypatch) as served:
+        said = served.terminal.getvalue()
+        assert re.search(r"warning: listening on 0\.0\.0\.0, beyond this machine, without a password", said)
+        assert f"http://127.0.0.1:{served.port}" in said, "0.0.0.0 is no address that a browser can open"
+
+
+def test_a_browser_is_opened_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(launch.webbrowser, "open", lambda address: opened.append(address) or True)
+    with Served("127.0.0.1", monkeypatch):
+        assert opened == []
+    with Served("127.0.0.1", monkeypatch, open_browser=True) as served:
+        assert eventually(lambda: opened == [f"http://127.0.0.1:{served.port}"])
+
+
+def test_a_missing_browser_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch.webbrowser, "open", lambda address: False)
+    with Served("127.0.0.1", monkeypatch, open_browser=True) as served:
+        assert eventually(lambda: "open http://127.0.0.1:" in served.terminal.getvalue())
+
+
+PROGRAM = """
+import puna.serve.launch as launch
+from puna.testing.scripted import ScriptedPipeline
+launch.load = lambda name: ScriptedPipeline("word " * 10_000, name=name, seconds_per_token=0.01)
+launch.GRACE_S = 1
+launch.run(model="scout-nano", host="127.0.0.1", port=0, open_browser=False)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_server_cleanly_in_the_middle_of_an_answer(number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", PROGRAM],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    try:
+        address = ""
+        for line in process.stdout:
+            if "curl" in line:
+                address = re.search(r"http://[\d.:]+", line).group()
+                break
+        body = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
+        with httpx.stream("POST", f"{address}/v1/chat/completions", json=body) as response:
+            assert "assistant" in next(response.iter_lines())
+            process.send_signal(number)
+            out, err = process.communicate(timeout=15)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    assert out.endswith("stopped\n")
+    assert "Traceback" not in err
+
+
+def _has_curl() -> bool:
+    return any(os.access(os.path.join(folder, "curl"), os.X_OK) for folder in os.get_exec_path())
