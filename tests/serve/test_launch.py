@@ -143,7 +143,7 @@ def test_a_signal_ends_the_server_cleanly_in_the_middle_of_an_answer(number: sig
         with httpx.stream("POST", f"{address}/v1/chat/completions", json=body) as response:
             assert "assistant" in next(response.iter_lines())
             process.send_signal(number)
-            out, err = process.communicate(timeout=15)
+            out, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 0, err

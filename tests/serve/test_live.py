@@ -34,7 +34,7 @@ def test_a_client_that_leaves_a_stream_stops_the_answer(waiting_for: str) -> Non
         with httpx.stream("POST", f"{address}/v1/chat/completions", json={**BODY, "stream": True}) as response:
             if waiting_for == "the second chunk":
                 next(response.iter_lines())
-        assert eventually(lambda: pipeline.abandoned == 1, 2)
+        assert eventually(lambda: pipeline.abandoned == 1)
         assert eventually(lambda: httpx.post(f"{address}/v1/chat/completions", json=BODY).status_code == 200)
 
 
@@ -43,7 +43,7 @@ def test_a_client_that_leaves_a_whole_answer_stops_it() -> None:
     with live_server(pipeline) as address:
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{address}/v1/chat/completions", json=BODY, timeout=0.3)
-        assert eventually(lambda: pipeline.abandoned == 1, 2)
+        assert eventually(lambda: pipeline.abandoned == 1)
         assert httpx.post(f"{address}/v1/chat/completions", json=BODY).status_code == 200
 
 
@@ -56,7 +56,7 @@ def test_a_client_that_leaves_the_line_is_never_answered() -> None:
         assert eventually(lambda: pipeline.running == 1)
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{address}/v1/chat/completions", json=BODY, timeout=0.3)
-        assert eventually(lambda: httpx.get(f"{address}/health").json()["requests_in_flight"] == 1, 2)
+        assert eventually(lambda: httpx.get(f"{address}/health").json()["requests_in_flight"] == 1)
         hold.release(100)
         first.join(5)
         assert len(pipeline.requests) == 1
@@ -65,7 +65,7 @@ def test_a_client_that_leaves_the_line_is_never_answered() -> None:
 def test_a_client_that_leaves_while_it_sends_leaves_no_trace() -> None:
     with live_server(ScriptedPipeline("Yes"), Limits(waiting=0)) as address:
         connect(address, b"x", length=1_000).close()
-        assert eventually(lambda: httpx.get(f"{address}/health").json()["requests_in_flight"] == 0, 2)
+        assert eventually(lambda: httpx.get(f"{address}/health").json()["requests_in_flight"] == 0)
         assert httpx.post(f"{address}/v1/chat/completions", json=BODY).status_code == 200
 
 
@@ -106,7 +106,7 @@ def test_the_health_of_a_busy_server_is_told_at_once() -> None:
         assert eventually(lambda: pipeline.running == 1)
         started = time.monotonic()
         assert httpx.get(f"{address}/health").json()["requests_in_flight"] == 1
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 4
         hold.release(100)
         busy.join(5)
 

@@ -62,7 +62,7 @@ def live_server(pipeline: ChatPipeline, limits: Limits | None = None) -> Iterato
     assert not thread.is_alive()
 
 
-def eventually(claim: Callable[[], bool], seconds: float = 5.0) -> bool:
+def eventually(claim: Callable[[], bool], seconds: float = 10.0) -> bool:
     deadline = time.monotonic() + seconds
     while not claim():
         if time.monotonic() > deadline:
