@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from rich.console import Console
@@ -81,8 +82,15 @@ class Run:
         return {"model": self.config.name, "width": self.config.width, "tokens_per_batch": self.tokens_per_batch, "seed": self.seed}
 
 
-def train(run: Run, out: Path, *, resume: bool = False, console: Console | None = None) -> Model:
-    """Train to the last step (or until a signal); returns the model. Writes `out/state/` and `out/log.jsonl`."""
+class Outcome(NamedTuple):
+    """The model as training left it, and whether that was after the last step."""
+
+    model: Model
+    finished: bool
+
+
+def train(run: Run, out: Path, *, resume: bool = False, console: Console | None = None) -> Outcome:
+    """Train to the last step, or until a signal. Writes `out/state/` and `out/log.jsonl`."""
     console = console or Console(stderr=True)
     out.mkdir(parents=True, exist_ok=True)
     model = initialize(Model(run.config), torch.Generator().manual_seed(run.seed)).train()
@@ -91,8 +99,8 @@ def train(run: Run, out: Path, *, resume: bool = False, console: Console | None 
     if resume and ((out / "state").exists() or (out / "state.old").exists()):
         position = load_state(out / "state", model, optimizers, run.identity())
         console.print(f"resumed at step {position.step} of {run.total_steps}")
-    _Loop(run, out, model, optimizers, position, console).go()
-    return model
+    finished = _Loop(run, out, model, optimizers, position, console).go()
+    return Outcome(model.eval(), finished)
 
 
 class _Loop:
@@ -108,7 +116,8 @@ class _Loop:
         self.by_kind: dict[str, list[float]] = defaultdict(lambda: [0.0, 0])
         self.since_log_s = 0.0
 
-    def go(self) -> None:
+    def go(self) -> bool:
+        """Step until the end or a signal; whether it was the end."""
         before = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGINT, signal.SIGTERM)} if _in_main_thread() else {}
         saved_at = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn())
@@ -126,8 +135,10 @@ class _Loop:
             self.feed.close()
             for which, handler in before.items():
                 signal.signal(which, handler)
-        if self.stop.is_set():
-            self.console.print(f"stopped after step {self.position.step}; continue with --resume")
+        finished = self.position.step >= self.run.total_steps
+        if not finished:
+            self.console.print(f"stopped after step {self.position.step} of {self.run.total_steps}; continue with --resume")
+        return finished
 
     def _ask_to_stop(self, *_: object) -> None:
         self.stop.set()

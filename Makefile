@@ -1,0 +1,38 @@
+# Five verbs: setup, serve, test, check, bench. Each sets up what it needs in .venv from pinned requirements.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: setup serve test check bench clean
+
+setup: $(VENV)/.ready
+
+serve: setup
+	$(BIN)/puna serve --open
+
+test: $(VENV)/.ready-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+check: $(VENV)/.ready-test
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+bench: $(VENV)/.ready-test
+	$(BIN)/python benchmarks/training.py
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/.ready: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Puna needs Python 3.11 or newer; name one with make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing pinned requirements into $(VENV) (torch is the large one)"
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps --editable .
+	touch $@
+
+$(VENV)/.ready-test: $(VENV)/.ready requirements-test.txt
+	$(PIP) -r requirements-test.txt
+	$(PIP) --no-deps llama-models==0.3.0 # Meta's reference, for comparison: its requirements are not needed
+	touch $@
