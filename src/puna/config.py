@@ -38,6 +38,7 @@ class VisionConfig:
     rope_theta: float = 10000.0
 
     def __post_init__(self) -> None:
+        _check_positive(self, "tile_size", "patch_size", "width", "num_heads", "adapter_width", "max_tiles", "norm_eps", "rope_theta")
         if self.tile_size % self.patch_size:
             raise ConfigError(f"tile_size={self.tile_size} is not a multiple of patch_size={self.patch_size}; Llama 4 uses 336 and 14")
         if self.pixel_shuffle_ratio != 0.5:
@@ -45,7 +46,7 @@ class VisionConfig:
         if self.patches_per_side % 2:
             raise ConfigError(f"{self.patches_per_side} patches a side cannot be shuffled in 2 x 2 cells; make tile_size / patch_size even")
         if self.width % self.num_heads or (self.width // self.num_heads) % 4:
-            raise ConfigError(f"vision width={self.width} over num_heads={self.num_heads}: head width must be a whole multiple of 4 (2-D RoPE)")
+            raise ConfigError(f"vision width={self.width} over num_heads={self.num_heads}: heads must be a multiple of 4 wide (2-D RoPE)")
 
     @property
     def patches_per_side(self) -> int:
@@ -118,6 +119,8 @@ class ModelConfig:
     vision: VisionConfig | None = None
 
     def __post_init__(self) -> None:
+        _check_positive(self, "vocab_size", "width", "num_layers", "num_heads", "num_kv_heads", "head_width", "max_positions")
+        _check_positive(self, "norm_eps", "rope_theta", "floor_scale", *(["chunk"] if self.chunk is not None else []))
         if self.num_heads % self.num_kv_heads:
             raise ConfigError(f"num_heads={self.num_heads} is not divisible by num_kv_heads={self.num_kv_heads}; Scout uses 40 and 8")
         if self.head_width % 2:
@@ -127,10 +130,13 @@ class ModelConfig:
             if outside:
                 raise ConfigError(f"{field} names layer {outside[0]}, but the model has layers 0 to {self.num_layers - 1}")
         if self.moe_layers and self.num_experts < 1:
-            raise ConfigError(f"moe_layers has {len(self.moe_layers)} layers but num_experts={self.num_experts}; a MoE layer needs at least one")
+            raise ConfigError(f"moe_layers names {len(self.moe_layers)} layers but num_experts={self.num_experts}; they need at least one")
         for field in ("pad_id", "bos_id", "patch_id", "image_id", "image_start_id", "image_end_id"):
             if not 0 <= getattr(self, field) < self.vocab_size:
                 raise ConfigError(f"{field}={getattr(self, field)} lies outside the vocabulary of {self.vocab_size} ids")
+        outside = [i for i in self.eos_ids if not 0 <= i < self.vocab_size]
+        if outside:
+            raise ConfigError(f"eos_ids names {outside[0]}, outside the vocabulary of {self.vocab_size} ids; no answer would end there")
 
     def layers(self) -> tuple[LayerSpec, ...]:
         """The pattern of layers, first to last.
@@ -154,6 +160,12 @@ class ModelConfig:
     def groups(self) -> int:
         """Query heads that share one key/value head."""
         return self.num_heads // self.num_kv_heads
+
+
+def _check_positive(config: ModelConfig | VisionConfig, *fields: str) -> None:
+    for field in fields:
+        if not getattr(config, field) > 0:
+            raise ConfigError(f"{field}={getattr(config, field)} must be above 0")
 
 
 def every_nth_layer(interval: int | None, num_layers: int) -> tuple[int, ...]:
