@@ -1,8 +1,9 @@
 """Sparse expert dispatch: sort tokens by expert, one matrix product per expert and projection, put the rows back.
 
-Two ways, one contract. `grouped_experts` calls torch's `grouped_mm` when no gradient is wanted. Training takes `_SortedExperts`:
-its workspace gives every expert a whole number of `_ROW_STEP` rows (zeros at the end, whose outputs nobody reads), because oneDNN
-compiles a kernel per distinct row count and fresh counts in every step cost ten times the product itself (`docs/log.md`).
+Two ways, one contract. `grouped_experts` calls torch's `grouped_mm` when no gradient is wanted. Training, and widths that it refuses,
+take `_SortedExperts`: its workspace gives every expert a whole number of `_ROW_STEP` rows (zeros at the end, whose outputs nobody
+reads), because oneDNN compiles a kernel per distinct row count and fresh counts in every step cost ten times the product itself
+(`docs/log.md`).
 
 Letters: T tokens, R workspace rows sorted by expert, D model width, F expert width, E experts.
 """
@@ -18,20 +19,25 @@ from puna.kernels.fusion import fusible
 # Below this many rows the few experts that are used at all are run one by one: a grouped product has a fixed cost per expert.
 _SMALL_T = 8
 _ROW_STEP = 64
+_ALIGNED_BYTES = 16  # grouped_mm refuses rows that are not a multiple of this
 
 
 def grouped_experts(x_TD: Tensor, expert_ids_T: Tensor, scores_T: Tensor, w_gate_up_EDF: Tensor, w_down_EFD: Tensor) -> Tensor:
     """Same contract as `reference_experts`, at the cost of the selected expert only; differentiable in x, scores and weights."""
-    if torch.is_grad_enabled():
-        return _SortedExperts.apply(x_TD * scores_T[:, None], expert_ids_T, w_gate_up_EDF, w_down_EFD)
-    if x_TD.shape[0] <= _SMALL_T:
+    if x_TD.shape[0] <= _SMALL_T and not torch.is_grad_enabled():
         return _one_by_one(x_TD, expert_ids_T, scores_T, w_gate_up_EDF, w_down_EFD)
+    if torch.is_grad_enabled() or not _suits_grouped_mm(w_down_EFD):
+        return _SortedExperts.apply(x_TD * scores_T[:, None], expert_ids_T, w_gate_up_EDF, w_down_EFD)
     order_R = torch.argsort(expert_ids_T, stable=True)
     offsets_E = torch.bincount(expert_ids_T, minlength=w_gate_up_EDF.shape[0]).cumsum(0).to(torch.int32)
     x_RD = x_TD[order_R] * scores_T[order_R, None]
     gate_RF, up_RF = F.grouped_mm(x_RD, w_gate_up_EDF, offs=offsets_E).chunk(2, dim=-1)
     y_RD = F.grouped_mm(F.silu(gate_RF) * up_RF, w_down_EFD, offs=offsets_E)
     return torch.empty_like(y_RD).index_copy_(0, order_R, y_RD)
+
+
+def _suits_grouped_mm(w_down_EFD: Tensor) -> bool:
+    return all(width * w_down_EFD.element_size() % _ALIGNED_BYTES == 0 for width in w_down_EFD.shape[1:])
 
 
 def _one_by_one(x_TD: Tensor, expert_ids_T: Tensor, scores_T: Tensor, w_gate_up_EDF: Tensor, w_down_EFD: Tensor) -> Tensor:
