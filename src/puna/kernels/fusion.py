@@ -6,11 +6,14 @@ resumed run compiles the same code as the run it continues.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import Any
 
 import torch
+
+# Torch allows 8 compiled variants of a function and then raises; each run of a process needs up to 3 (widths, head counts, lengths).
+_MAX_VARIANTS = 256
 
 _active = False
 
@@ -21,7 +24,8 @@ def fused_elementwise(enabled: bool = True) -> Iterator[None]:
     global _active
     before, _active = _active, enabled
     try:
-        yield
+        with torch._dynamo.config.patch(recompile_limit=_MAX_VARIANTS) if enabled else nullcontext():
+            yield
     finally:
         _active = before
 
