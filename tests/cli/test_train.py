@@ -7,21 +7,12 @@ from puna.cli.train import read_changes
 
 RECIPE = """
 import json
-from dataclasses import dataclass
 
 from neighbour import GREETING
 
 
-@dataclass
-class Run:
-    greeting: str
-
-    def main(self, out, resume, overrides):
-        print(json.dumps([self.greeting, str(out), resume, overrides]))
-
-
-def recipe():
-    return Run(GREETING)
+def main(out, resume, overrides):
+    print(json.dumps([GREETING, str(out), resume, overrides]))
 """
 
 
@@ -58,7 +49,7 @@ def test_no_run_is_overwritten_and_none_resumed_that_is_not_there(puna, recipe: 
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("x = 1\n", "defines no recipe()"), ("def recipe():\n    return 3\n", "returns int"), ("def recipe(:\n", "line 1")],
+    [("x = 1\n", "defines no main("), ("main = 3\n", "defines no main("), ("def main(:\n", "line 1")],
 )
 def test_a_file_that_is_no_recipe_is_a_mistake(puna, recipe: Path, text: str, words: str) -> None:
     recipe.write_text(text)
@@ -68,7 +59,7 @@ def test_a_file_that_is_no_recipe_is_a_mistake(puna, recipe: Path, text: str, wo
 
 
 def test_an_error_inside_a_recipe_keeps_its_traceback(puna, recipe: Path) -> None:
-    recipe.write_text("def recipe():\n    return {}['lost']\n")
+    recipe.write_text("def main(out, resume, overrides):\n    return {}['lost']\n")
     with pytest.raises(KeyError, match="lost"):
         puna("train", str(recipe))
 

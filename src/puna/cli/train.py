@@ -1,6 +1,6 @@
 """`puna train RECIPE.py`: runs the recipe in a file. What a recipe does is `puna.train`'s business; this verb finds and starts it.
 
-A recipe file defines `recipe()`, and what it returns has `main(out, resume, overrides)`.
+A recipe file defines `main(out, resume, overrides)`.
 """
 
 import importlib.util
@@ -15,10 +15,10 @@ import typer
 from puna.cli.error import UserError
 
 
-class Run(Protocol):
-    """What `recipe()` gives: one whole training run, not yet started."""
+class Main(Protocol):
+    """What a recipe file defines: the whole run, from data to weights."""
 
-    def main(self, out: Path, resume: bool, overrides: Mapping[str, str]) -> object: ...
+    def __call__(self, out: Path, resume: bool, overrides: Mapping[str, str]) -> object: ...
 
 
 def train(
@@ -33,7 +33,7 @@ def train(
     overrides = read_changes(changes or [])
     directory = out or Path("runs") / recipe.stem
     refuse_confusion(directory, resume)
-    load_run(recipe).main(out=directory, resume=resume, overrides=overrides)
+    load_main(recipe)(out=directory, resume=resume, overrides=overrides)
 
 
 def read_changes(changes: Sequence[str]) -> dict[str, str]:
@@ -58,16 +58,12 @@ def refuse_confusion(directory: Path, resume: bool) -> None:
         raise UserError(f"{directory} already holds files; --resume continues the run there, --out DIR starts elsewhere")
 
 
-def load_run(path: Path) -> Run:
-    """The run that the file's `recipe()` returns. The file's own errors keep their traceback: it is a program."""
-    module = _import_file(path)
-    make: Any = getattr(module, "recipe", None)
-    if not callable(make):
-        raise UserError(f"{path} defines no recipe(); a recipe file has a function of that name which returns the run")
-    run: Any = make()
-    if not hasattr(run, "main"):
-        raise UserError(f"recipe() in {path} returns {type(run).__name__}, which has no main(out, resume, overrides); return a run")
-    return run
+def load_main(path: Path) -> Main:
+    """The file's `main`. The file's own errors keep their traceback: it is a program."""
+    main: Any = getattr(_import_file(path), "main", None)
+    if not callable(main):
+        raise UserError(f"{path} defines no main(out, resume, overrides); a recipe file has a function of that name which does the run")
+    return main
 
 
 def _import_file(path: Path) -> ModuleType:

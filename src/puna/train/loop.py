@@ -6,6 +6,7 @@ any moment it resumes from its last checkpoint, and what it then computes is bit
 
 import json
 import math
+import os
 import signal
 import threading
 import time
@@ -91,6 +92,8 @@ class Outcome(NamedTuple):
 
 def train(run: Run, out: Path, *, resume: bool = False, console: Console | None = None) -> Outcome:
     """Train to the last step, or until a signal. Writes `out/state/` and `out/log.jsonl`."""
+    # A mixed run meets some thousand shapes; oneDNN keeps compiled kernels for the last 1,024 by default (`docs/log.md`).
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "30000")
     console = console or Console(stderr=True)
     out.mkdir(parents=True, exist_ok=True)
     model = initialize(Model(run.config), torch.Generator().manual_seed(run.seed)).train()
