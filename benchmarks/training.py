@@ -99,7 +99,8 @@ def ops(contestant: Contestant) -> Iterator[None]:
         if not contestant.torch_ops:
             yield
             return
-        with patch.object(attention_layer, "packed_attention", torch_attention), patch.object(expert_layer, "grouped_experts", torch_experts):
+        swap = patch.object
+        with swap(attention_layer, "packed_attention", torch_attention), swap(expert_layer, "grouped_experts", torch_experts):
             yield
 
 
@@ -160,12 +161,14 @@ def main() -> None:
     flops = 6 * count_parameters(config).active_without_embedding * TOKENS
     rates = {name: TOKENS / float(np.median(taken)) for name, taken in seconds.items()}
     ours = rates["puna"]
-    print(f"{platform.processor() or platform.machine()}, {options.threads} threads, torch {torch.__version__}; bf16 matmul limit {limit:,.0f} GFLOP/s")
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, {options.threads} threads, torch {torch.__version__}; bf16 matmul limit {limit:,.0f} GFLOP/s")
     for name, rate in rates.items():
         print(f"  {name:44s} {rate:8,.0f} tokens/s   puna is {ours / rate:.2f} x")
     share = flops / TOKENS * ours / 1e9 / limit
     print(f"  the step's products (text part) use {share:.0%} of the limit")
-    print(json.dumps({"tokens_per_s": {k: round(v) for k, v in rates.items()}, "limit_gflops": round(limit), "share_of_limit": round(share, 3)}))
+    rounded = {name: round(rate) for name, rate in rates.items()}
+    print(json.dumps({"tokens_per_s": rounded, "limit_gflops": round(limit), "share_of_limit": round(share, 3)}))
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ class NanoRows:
 
 def tuning_weights() -> dict[str, float]:
     """The chat tuning: no prose windows, no bare captions, more of what people ask first."""
-    return NANO_WEIGHTS | {TEXT_KIND: 1.5, "caption": 2, "scene_caption": 1, "names_list": 0, "story_text": 0, "story": 4, "card": 5, "what_is": 7}
+    less = {TEXT_KIND: 1.5, "caption": 2, "scene_caption": 1, "names_list": 0, "story_text": 0}
+    return NANO_WEIGHTS | less | {"story": 4, "card": 5, "what_is": 7}
 
 
 def recipe(tokenizer: Tokenizer, shards: TextShards, pretrain_steps: int, tune_steps: int) -> Run:

@@ -6,7 +6,7 @@ messages -> `Stream` (tokens.chat, media) -> engine -> ids -> text. Stop strings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,19 +15,20 @@ from torch import Tensor
 from puna.checkpoint import load_model
 from puna.config import ModelConfig
 from puna.engine import Sampling, check_prompt, generate
-from puna.media import load_image
+from puna.messages import MessageLike, RequestError, read_messages
 from puna.model import Batch, Model
-from puna.stream import Image, Message, Part, Stream, Text, ToolCall
+from puna.stream import Message, Stream, Text, ToolCall
 from puna.tokens.bpe import Tokenizer
 from puna.tokens.chat import ChatFormat
 from puna.tokens.incremental import IncrementalDecoder
 
 FinishReason = Literal["stop", "length", "tool_calls"]
-MessageLike = Message | Mapping[str, Any]
 
+class Produced(NamedTuple):
+    """A chunk, and all ids that were sampled up to it."""
 
-class RequestError(ValueError):
-    """A request that cannot be answered as it stands. The message says what is wrong and what would be right."""
+    chunk: "Chunk"
+    token_ids: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ def load(name_or_path: str | Path = "scout-nano", dtype: str | torch.dtype | Non
     path = shipped_models().get(str(name_or_path), Path(name_or_path))
     if not path.is_dir():
         known = ", ".join(shipped_models()) or "none"
-        raise RequestError(f"no model {str(name_or_path)!r}: neither a shipped name ({known}) nor a directory; give a Hugging Face directory's path")
+        wanted = str(name_or_path)
+        raise RequestError(f"no model {wanted!r}: neither a shipped name ({known}) nor a directory; give a Hugging Face directory's path")
     chosen = _dtype(dtype) if dtype is not None else _default_dtype(path, device)
     model = load_model(path, chosen, device).eval().requires_grad_(False)
     tokenizer = Tokenizer.from_hf(path)
@@ -101,7 +103,7 @@ class Pipeline:
 
     def encode(self, messages: Sequence[MessageLike], tools: Sequence[Mapping[str, Any]] | None = None) -> Stream:
         """The stream that the model would read, generation prompt included."""
-        return self.chat_format.encode(self.to_messages(messages), tools)
+        return self.chat_format.encode(read_messages(messages, self.config.vision), tools)
 
     def chat(self, messages: Sequence[MessageLike], **options: Any) -> Reply:
         """The whole answer; options as in `stream`."""
@@ -130,16 +132,18 @@ class Pipeline:
         sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
         prompt = self.encode(messages, tools)
         chunks = self._chunks(prompt, sampling, (stop,) if isinstance(stop, str) else tuple(stop))
-        return self._with_tool_calls(chunks, tools) if tools else (chunk for chunk, _ in chunks)
+        return self._with_tool_calls(chunks, tools) if tools else (produced.chunk for produced in chunks)
 
     def generate(self, text: str, **options: Any) -> str:
         """Continue plain text, without a chat format around it; options as in `stream`, tools excepted."""
         ids = np.array([self.config.bos_id, *self.tokenizer.encode(text)], dtype=np.int64)
         stop = options.pop("stop", ())
         chunks = self._chunks(Stream(ids), Sampling(**options), (stop,) if isinstance(stop, str) else tuple(stop))
-        return "".join(chunk.text for chunk, _ in chunks)
+        return "".join(produced.chunk.text for produced in chunks)
 
-    def logits(self, token_ids: Sequence[int] | Sequence[Sequence[int]], images: Tensor | np.ndarray | None = None) -> Tensor | list[Tensor]:
+    def logits(
+        self, token_ids: Sequence[int] | Sequence[Sequence[int]], images: Tensor | np.ndarray | None = None
+    ) -> Tensor | list[Tensor]:
         """Next-token logits fp32: one list of ids -> `[T, V]`; several lists -> a list of such, each as if it were alone.
 
         `images` are tiles `[M, 3, h, w]` in the order in which their patch tokens appear.
@@ -155,85 +159,56 @@ class Pipeline:
             logits_TV = self.model.logits(self.model(batch))
         return list(logits_TV.split(batch.lengths)) if several else logits_TV
 
-    def to_messages(self, messages: Sequence[MessageLike]) -> list[Message]:
-        """Messages from dicts such as `{"role": "user", "content": [{"type": "image", "image": "cat.png"}, {"type": "text", "text": "?"}]}`."""
-        if not messages:
-            raise RequestError("there are no messages; give at least one with role 'user'")
-        return [message if isinstance(message, Message) else self._message(message) for message in messages]
-
-    def _message(self, fields: Mapping[str, Any]) -> Message:
-        unknown = set(fields) - {"role", "content", "tool_calls", "name", "tool_call_id"}
-        if "role" not in fields or unknown:
-            raise RequestError(f"a message needs 'role' and 'content' and knows 'tool_calls' and 'name'; got {sorted(fields)}")
-        content = fields.get("content")
-        parts = [] if content is None else [{"type": "text", "text": content}] if isinstance(content, str) else content
-        calls = tuple(call if isinstance(call, ToolCall) else ToolCall(**call) for call in fields.get("tool_calls") or ())
-        return Message(fields["role"], tuple(self._part(part) for part in parts), calls, fields.get("name") or "")
-
-    def _part(self, part: str | Part | Mapping[str, Any]) -> Part:
-        if isinstance(part, str):
-            return Text(part)
-        if isinstance(part, Text | Image):
-            return part
-        if part.get("type") == "text" and isinstance(part.get("text"), str):
-            return Text(part["text"])
-        if part.get("type") == "image" and "image" in part:
-            if self.config.vision is None:
-                raise RequestError(f"{self.name} reads no pictures: it has no vision tower")
-            return load_image(part["image"], self.config.vision)
-        raise RequestError(f"a content part must be text or an image ({{'type': 'image', 'image': path or bytes}}); got type {part.get('type')!r}")
-
     def _check_ids(self, streams: Sequence[Stream]) -> None:
         for stream in streams:
             if not len(stream) or stream.token_ids.min() < 0 or stream.token_ids.max() >= self.config.vocab_size:
                 raise RequestError(f"token ids must be a non-empty list of ids from 0 to {self.config.vocab_size - 1}")
 
-    def _chunks(self, prompt: Stream, sampling: Sampling, stops: tuple[str, ...]) -> Iterator[tuple[Chunk, list[int]]]:
-        """Chunks with the ids produced so far. Text that may begin a stop string is held back until it is decided."""
+    def _chunks(self, prompt: Stream, sampling: Sampling, stops: tuple[str, ...]) -> Iterator[Produced]:
+        """Check now, produce later. Text that may begin a stop string is held back until it is decided."""
         if "" in stops:
             raise RequestError("a stop string is empty; leave it out")
         check_prompt(self.config, prompt)
-        return self._produce(prompt, sampling, stops, frozenset(self.config.eos_ids))
+        return self._produce(prompt, sampling, stops)
 
-    def _produce(
-        self, prompt: Stream, sampling: Sampling, stops: tuple[str, ...], stop_ids: frozenset[int]
-    ) -> Iterator[tuple[Chunk, list[int]]]:
+    def _produce(self, prompt: Stream, sampling: Sampling, stops: tuple[str, ...]) -> Iterator[Produced]:
         decoder, held, ids = IncrementalDecoder(self.tokenizer), "", []
         finish: FinishReason = "length"
-        for token in generate(self.model, prompt, sampling, stop_ids):
+        for token in generate(self.model, prompt, sampling, self.config.eos_ids):
             ids.append(token)
-            if token in stop_ids:
+            if token in self.config.eos_ids:
                 finish = "stop"
                 break
             held += decoder.push(token)
-            at = _first_stop(held, stops)
-            if at is not None:
-                yield Chunk(held[:at], "stop", len(prompt), len(ids)), ids
+            if (at := _first_stop(held, stops)) is not None:
+                yield Produced(Chunk(held[:at], "stop", len(prompt), len(ids)), ids)
                 return
             safe = len(held) - _held_back(held, stops)
             # Also when there is nothing to show yet: whoever listens can stop here.
-            yield Chunk(held[:safe], None, len(prompt), len(ids)), ids
+            yield Produced(Chunk(held[:safe], None, len(prompt), len(ids)), ids)
             held = held[safe:]
         held += decoder.flush()
         at = _first_stop(held, stops)
-        yield Chunk(held if at is None else held[:at], finish if at is None else "stop", len(prompt), len(ids)), ids
+        yield Produced(Chunk(held if at is None else held[:at], finish if at is None else "stop", len(prompt), len(ids)), ids)
 
-    def _with_tool_calls(
-        self, chunks: Iterator[tuple[Chunk, list[int]]], tools: Sequence[Mapping[str, Any]]
-    ) -> Iterator[Chunk]:
-        """The reply's text and the calls in it, in one chunk at the end. Chunks before it are empty: whoever listens can stop there."""
-        text, last, ids = "", None, []
-        for last, ids in chunks:
-            text += last.text
-            if last.finish_reason is None:
-                yield replace(last, text="")
+    def _with_tool_calls(self, chunks: Iterator[Produced], tools: Sequence[Mapping[str, Any]]) -> Iterator[Chunk]:
+        """The reply's text and the calls in it, in one chunk at the end. Chunks before it are empty: whoever listens can stop there.
+
+        An answer that a stop string ended is text: what follows the string was never said, so no call is read from it.
+        """
+        text, last = "", None
+        for last in chunks:
+            text += last.chunk.text
+            if last.chunk.finish_reason is None:
+                yield replace(last.chunk, text="")
         assert last is not None, "generation yields at least one chunk"
-        message = self.chat_format.parse_reply(ids, tools)
+        by_stop_string = last.chunk.finish_reason == "stop" and last.token_ids[-1] not in self.config.eos_ids
+        message = self.chat_format.parse_reply(last.token_ids, [] if by_stop_string else tools)
         if not message.tool_calls:
-            yield replace(last, text=text)
+            yield replace(last.chunk, text=text)
             return
         calls = tuple(replace(call, id=call.id or f"call_{i}") for i, call in enumerate(message.tool_calls))
-        yield replace(last, text=message.text, finish_reason="tool_calls", tool_calls=calls)
+        yield replace(last.chunk, text=message.text, finish_reason="tool_calls", tool_calls=calls)
 
 
 def _first_stop(text: str, stops: tuple[str, ...]) -> int | None:

@@ -34,7 +34,8 @@ class Image:
         cells = self.grid[0] * self.grid[1]
         expected = cells if cells == 1 else cells + 1
         if len(self.tiles) != expected:
-            raise ValueError(f"a picture of {self.grid[0]} x {self.grid[1]} tiles needs {expected} tiles, global one included; got {len(self.tiles)}")
+            rows, columns = self.grid
+            raise ValueError(f"a picture of {rows} x {columns} tiles needs {expected} tiles, global one included; got {len(self.tiles)}")
 
 
 Part = Text | Image

@@ -32,7 +32,9 @@ class Batch:
     _plans: dict[int | None, PackingPlan] = field(default_factory=dict)
 
     @classmethod
-    def from_streams(cls, streams: Sequence[Stream], first_positions: Sequence[int] | None = None, device: torch.device | str = "cpu") -> "Batch":
+    def from_streams(
+        cls, streams: Sequence[Stream], first_positions: Sequence[int] | None = None, device: torch.device | str = "cpu"
+    ) -> "Batch":
         """Pack streams end to end. `first_positions` are the positions at which they continue (default: 0)."""
         firsts = tuple(first_positions) if first_positions is not None else (0,) * len(streams)
         positions = np.concatenate([np.arange(first, first + len(s)) for first, s in zip(firsts, streams, strict=True)])

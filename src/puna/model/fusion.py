@@ -16,7 +16,8 @@ def fuse(embedded_TD: Tensor, is_patch_T: Tensor, rows_RD: Tensor | None) -> Ten
     num_rows = 0 if rows_RD is None else rows_RD.shape[0]
     if num_patches != num_rows:
         raise FusionError(
-            f"the stream has {num_patches} patch tokens but its tiles give {num_rows} vision rows; every tile needs exactly its own patch tokens"
+            f"the stream has {num_patches} patch tokens but its tiles give {num_rows} vision rows; "
+            "every tile needs exactly its own patch tokens"
         )
     if rows_RD is None:
         return embedded_TD

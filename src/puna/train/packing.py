@@ -65,7 +65,8 @@ def pack(source: RowSource, cursor: int, batch_index: int, tokens: int) -> Train
     while True:
         row = source.row(cursor)
         if len(row.stream) > tokens:
-            raise ValueError(f"row {cursor} ({row.kind}) has {len(row.stream)} tokens, more than a batch of {tokens}; cut it or enlarge the batch")
+            size = len(row.stream)
+            raise ValueError(f"row {cursor} ({row.kind}) has {size} tokens, more than a batch of {tokens}; cut it or enlarge the batch")
         if len(row.stream) > room:
             break
         rows.append(row)

@@ -53,7 +53,8 @@ def load_state(directory: Path, model: Model, optimizers: list[torch.optim.Optim
     differing = [key for key in run if saved["run"].get(key) != run[key]]
     if differing:
         key = differing[0]
-        raise StateError(f"{directory} was written with {key}={saved['run'].get(key)!r}, this run has {run[key]!r}; use another --out or the same settings")
+        theirs, ours = saved["run"].get(key), run[key]
+        raise StateError(f"{directory} was written with {key}={theirs!r}, this run has {ours!r}; use another --out or the same settings")
     for optimizer in optimizers:  # give every parameter its state tensors, then overwrite them
         _create_state(optimizer)
     tensors = load_file(directory / "state.safetensors")

@@ -146,7 +146,10 @@ class _PackedAttention(torch.autograd.Function):
 def _bucket_backward(
     q: Tensor, k: Tensor, v: Tensor, d_out: Tensor, delta: Tensor, log_sum: Tensor, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of one bucket `[n, N or K, w, H]`, with the probabilities made again from the saved log-sums (`delta`, `log_sum`: per query)."""
+    """Gradients of one bucket `[n, N or K, w, H]`; the probabilities are made again from the saved log-sums.
+
+    `delta` (sum of output times its gradient) and `log_sum` have one value a query.
+    """
     n, heads, width, head_width = q.shape
     kv_heads = k.shape[1]
     grouped = (n * kv_heads, (heads // kv_heads) * width, head_width)  # a key head's queries side by side
