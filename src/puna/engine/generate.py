@@ -1,4 +1,7 @@
-"""Decode one sequence: prefill once, then a token at a time."""
+"""Decode one sequence: prefill once, then a token at a time.
+
+Letters: T tokens, D model width, V vocabulary.
+"""
 
 from collections.abc import Collection, Iterator
 
