@@ -29,15 +29,20 @@ class Sampling:
             raise SamplingError(f"temperature={self.temperature} must lie between 0 (greedy) and 2")
         if not 0.0 < self.top_p <= 1.0:
             raise SamplingError(f"top_p={self.top_p} must be above 0 and at most 1 (1 keeps every token)")
+        if self.seed is not None and not -(2**63) <= self.seed < 2**64:
+            raise SamplingError(f"seed={self.seed} must fit 64 bits: from -(2**63) to 2**64 - 1")
 
 
 def choose(logits_V: Tensor, sampling: Sampling, generator: torch.Generator | None) -> int:
-    """The next token id. NaN logits are an error of the model or its weights, never a token."""
-    if torch.isnan(logits_V).any():
-        raise SamplingError("the logits contain NaN: the weights or the input are damaged")
+    """The next token id; a logit of minus infinity excludes its token. Damaged logits are an error of the model, never a token."""
+    largest = logits_V.max()  # NaN if any is
+    if not torch.isfinite(largest):
+        what = "contain NaN" if torch.isnan(largest) else f"reach {float(largest)}"
+        raise SamplingError(f"the logits {what}: the weights or the input are damaged")
     if sampling.temperature == 0:
         return int(logits_V.argmax())
-    probabilities = torch.softmax(logits_V.double() / sampling.temperature, dim=-1)
+    below_V = logits_V.double() - largest.double()  # before dividing: a tiny temperature then overflows to minus infinity alone
+    probabilities = torch.softmax(below_V / sampling.temperature, dim=-1)
     if sampling.top_p < 1:
         ordered, order = probabilities.sort(descending=True)
         before = ordered.cumsum(0) - ordered
