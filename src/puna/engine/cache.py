@@ -41,7 +41,8 @@ class _Growing:
 class HybridCache:
     """Implements `puna.model.KVCache`. Sequence i of every batch continues sequence i of the batches before.
 
-    `next_positions[i]` is where sequence i goes on; give it to `Batch.from_streams` as `first_positions`.
+    `next_positions[i]` is where sequence i goes on; give it to `Batch.from_streams` as `first_positions`. An empty stream sits a
+    batch out.
     """
 
     def __init__(self, config: ModelConfig, num_sequences: int = 1) -> None:
@@ -67,7 +68,7 @@ class HybridCache:
     def _attend_one(self, i: int, layer: LayerSpec, first: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         """One sequence, cut at the chunk edges that its new tokens cross: each piece sees its own chunk only."""
         keys, values = self._keys[i][layer.index], self._values[i][layer.index]
-        pieces, done = [], 0
+        pieces, done = [q[:0]], 0
         while done < len(q):
             position = first + done
             if layer.chunk is not None and position % layer.chunk == 0:
