@@ -29,13 +29,24 @@ def read_messages(messages: Sequence[MessageLike], vision: VisionConfig | None) 
 
 
 def _message(fields: Mapping[str, Any], vision: VisionConfig | None) -> Message:
+    if not isinstance(fields, Mapping):
+        raise RequestError(f"a message is a dict such as {{'role': 'user', 'content': 'Hello'}}; got {fields!r}")
     unknown = set(fields) - {"role", "content", "tool_calls", "name", "tool_call_id"}
     if "role" not in fields or unknown:
         raise RequestError(f"a message has 'role' and 'content', and may have 'tool_calls' and 'name'; got {sorted(fields)}")
     content = fields.get("content")
-    parts = [] if content is None else [content] if isinstance(content, str) else content
-    calls = tuple(_tool_call(call) for call in fields.get("tool_calls") or ())
+    parts = [content] if isinstance(content, str) else _list(fields, "content")
+    calls = tuple(_tool_call(call) for call in _list(fields, "tool_calls"))
     return Message(fields["role"], tuple(_part(part, vision) for part in parts), calls, fields.get("name") or "")
+
+
+def _list(fields: Mapping[str, Any], name: str) -> Sequence[Any]:
+    values = fields.get(name)
+    if values is None:
+        return ()
+    if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+        raise RequestError(f"a message's {name} is {values!r}; it must be a list")
+    return values
 
 
 def _part(part: str | Part | Mapping[str, Any], vision: VisionConfig | None) -> Part:
@@ -43,6 +54,8 @@ def _part(part: str | Part | Mapping[str, Any], vision: VisionConfig | None) -> 
         return Text(part)
     if isinstance(part, Text | Image):
         return part
+    if not isinstance(part, Mapping):
+        raise RequestError(f"a content part is text or {{'type': 'image', 'image': path or bytes}}; got {part!r}")
     kind = part.get("type")
     if kind == "text" and isinstance(part.get("text"), str):
         return Text(part["text"])
@@ -56,7 +69,7 @@ def _part(part: str | Part | Mapping[str, Any], vision: VisionConfig | None) -> 
 def _tool_call(call: ToolCall | Mapping[str, Any]) -> ToolCall:
     if isinstance(call, ToolCall):
         return call
-    function = call.get("function", call)
+    function = call.get("function", call) if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise RequestError(f"a tool call has 'name' and 'arguments', or OpenAI's 'function' with both; got {dict(call)!r}")
+        raise RequestError(f"a tool call has 'name' and 'arguments', or OpenAI's 'function' with both; got {call!r}")
     return ToolCall(function["name"], arguments_of(function.get("arguments")), str(call.get("id") or ""))
