@@ -150,8 +150,7 @@ class Pipeline:
         """
         several = len(token_ids) > 0 and not isinstance(token_ids[0], int | np.integer) and np.ndim(token_ids[0]) > 0
         rows: Iterable[Any] = token_ids if several else [token_ids]
-        streams = [Stream(np.asarray(row, dtype=np.int64)) for row in rows]
-        self._check_ids(streams)
+        streams = [Stream(self._checked_ids(row)) for row in rows]
         if images is not None:
             streams[0] = replace(streams[0], tiles=np.asarray(images, dtype=np.float32))
         with torch.inference_mode():
@@ -159,15 +158,17 @@ class Pipeline:
             logits_TV = self.model.logits(self.model(batch))
         return list(logits_TV.split(batch.lengths)) if several else logits_TV
 
-    def _check_ids(self, streams: Sequence[Stream]) -> None:
-        for stream in streams:
-            if not len(stream) or stream.token_ids.min() < 0 or stream.token_ids.max() >= self.config.vocab_size:
-                raise RequestError(f"token ids must be a non-empty list of ids from 0 to {self.config.vocab_size - 1}")
+    def _checked_ids(self, row: Any) -> np.ndarray:
+        ids = np.asarray(row)
+        if ids.ndim != 1 or ids.dtype.kind not in "iu" or not len(ids) or ids.min() < 0 or ids.max() >= self.config.vocab_size:
+            raise RequestError(f"token ids must be a non-empty list of whole numbers from 0 to {self.config.vocab_size - 1}")
+        return ids.astype(np.int64)
 
     def _chunks(self, prompt: Stream, sampling: Sampling, stops: tuple[str, ...]) -> Iterator[Produced]:
         """Check now, produce later. Text that may begin a stop string is held back until it is decided."""
-        if "" in stops:
-            raise RequestError("a stop string is empty; leave it out")
+        wrong = [stop for stop in stops if not isinstance(stop, str) or not stop]
+        if wrong:
+            raise RequestError(f"a stop string is {wrong[0]!r}; it must be a text that is not empty")
         check_prompt(self.config, prompt)
         return self._produce(prompt, sampling, stops)
 
