@@ -73,7 +73,10 @@ def pack(source: RowSource, cursor: int, batch_index: int, tokens: int) -> Train
         cursor += 1
         room -= len(row.stream)
     if room:
-        rows.append(source.filler(batch_index, room))
+        filler = source.filler(batch_index, room)
+        if len(filler.stream) != room:
+            raise ValueError(f"filler {batch_index} has {len(filler.stream)} tokens, but {room} were asked for; a batch has a fixed size")
+        rows.append(filler)
     streams = [row.stream for row in rows]
     targets, weights = zip(*(next_tokens(row.stream, row.weight) for row in rows), strict=True)
     return TrainingBatch(
