@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from puna.config import VisionConfig
+from puna.kernels.attention import tile_attention
 from puna.model.rope import rotate
 
 
@@ -35,7 +36,7 @@ class VisionAttention(nn.Module):
     def forward(self, x_MXW: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         q, k, v = (w(x_MXW).unflatten(-1, (self.num_heads, -1)) for w in (self.wq, self.wk, self.wv))
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        out = tile_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         return self.wo(out.transpose(1, 2).flatten(-2))
 
 

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +51,15 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """Everything that decides what is computed. `lr` is the peak of both optimisers (Muon's updates are scaled to AdamW's)."""
+    """Everything that decides what is computed. `lr` is the peak of both optimisers (Muon's updates are scaled to AdamW's).
+
+    `prepare` is called once on the fresh model, before the first step: a vision tower's warm-up, say.
+    """
 
     config: ModelConfig
     stages: Sequence[Stage]
     tokens_per_batch: int
+    prepare: Callable[[Model], None] | None = None
     lr: float
     weight_decay: float = 0.0
     z_loss: float = 1e-4
@@ -102,6 +106,8 @@ def train(run: Run, out: Path, *, resume: bool = False, console: Console | None 
     if resume and ((out / "state").exists() or (out / "state.old").exists()):
         position = load_state(out / "state", model, optimizers, run.identity())
         console.print(f"resumed at step {position.step} of {run.total_steps}")
+    elif run.prepare is not None:
+        run.prepare(model)
     finished = _Loop(run, out, model, optimizers, position, console).go()
     return Outcome(model.eval(), finished)
 

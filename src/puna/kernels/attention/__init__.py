@@ -8,5 +8,15 @@ backward, without a pad token in sight of its caller; `cached_attention` is its 
 from puna.kernels.attention.cached import cached_attention
 from puna.kernels.attention.packed import PackingPlan, Segments, packed_attention, plan_packing, segments
 from puna.kernels.attention.reference import reference_attention
+from puna.kernels.attention.tiles import tile_attention
 
-__all__ = ["PackingPlan", "Segments", "cached_attention", "packed_attention", "plan_packing", "reference_attention", "segments"]
+__all__ = [
+    "PackingPlan",
+    "Segments",
+    "cached_attention",
+    "packed_attention",
+    "plan_packing",
+    "reference_attention",
+    "segments",
+    "tile_attention",
+]
