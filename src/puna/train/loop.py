@@ -124,6 +124,7 @@ class _Loop:
         self.stop = threading.Event()
         self.by_kind: dict[str, list[float]] = defaultdict(lambda: [0.0, 0])
         self.since_log_s = 0.0
+        self.since_log_steps = 0
 
     def go(self) -> bool:
         """Step until the end or a signal; whether it was the end."""
@@ -196,16 +197,16 @@ class _Loop:
             self.by_kind[kind][0] += total
             self.by_kind[kind][1] += count
         self.since_log_s += elapsed
+        self.since_log_steps += 1
 
     def _log(self, stage: Stage, rate: float, loss: float, norm: float, load: Load) -> None:
-        steps = self.run.log_every
         record = {
             "step": self.position.step,
             "stage": stage.name,
             "loss": round(loss, 4),
             "lr": self.run.lr * rate,
             "grad_norm": round(norm, 4),
-            "tokens_per_s": round(steps * self.run.tokens_per_batch / self.since_log_s),
+            "tokens_per_s": round(self.since_log_steps * self.run.tokens_per_batch / self.since_log_s),
             "seconds": round(self.position.seconds, 1),
             "router_entropy": round(load.entropy, 4),
             "largest_expert_share": round(load.largest_share, 4),
@@ -216,6 +217,7 @@ class _Loop:
             file.write(json.dumps(record) + "\n")
         self.by_kind.clear()
         self.since_log_s = 0.0
+        self.since_log_steps = 0
 
 
 class _Feed:
