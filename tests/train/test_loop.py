@@ -1,0 +1,298 @@
+"""The loop: killed, stopped and resumed runs compute bit for bit what an undisturbed one does."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor
+
+import puna
+from puna.checkpoint import save_model
+from puna.model import Model
+from puna.stream import Stream
+from puna.testing.models import tiny_config
+from puna.testing.training import Alphabets, tiny_run
+from puna.train import Run, Stage, train
+from puna.train import loop as loop_module
+from puna.train.balance import routers
+from puna.train.loop import TrainingError
+from puna.train.packing import Row
+from puna.train.state import StateError
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO())
+
+
+def trained(run: Run, out: Path, resume: bool = False) -> Model:
+    model, finished = train(run, out, resume=resume, console=quiet())
+    assert finished
+    return model
+
+
+def bits(model: Model) -> list[Tensor]:
+    return [parameter.detach() for parameter in model.parameters()] + [router.balance_bias for router in routers(model)]
+
+
+def same(one: Model, other: Model) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(bits(one), bits(other), strict=True))
+
+
+def log(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return trained(tiny_run(), tmp_path_factory.mktemp("run") / "out")
+
+
+def test_a_run_is_a_function_of_its_settings(undisturbed: Model, tmp_path: Path) -> None:
+    assert same(undisturbed, trained(tiny_run(), tmp_path / "again"))
+    assert not same(undisturbed, trained(tiny_run(seed=1), tmp_path / "other"))
+    assert not undisturbed.training
+
+
+KILLED = """
+import io, os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from puna.testing.training import tiny_run
+from puna.train import loop, train
+
+save, step = loop.save_state, loop._Loop._step
+
+
+def save_at_three(directory, model, optimizers, position, identity):
+    if position.step == 3:
+        save(directory, model, optimizers, position, identity)
+
+
+def step_or_die(self):
+    if self.position.step == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self)
+
+
+loop.save_state, loop._Loop._step = save_at_three, step_or_die
+train(tiny_run(checkpoint_every_s=-1.0), Path(sys.argv[1]), console=Console(file=io.StringIO()))
+"""
+
+
+def test_a_killed_run_resumes_bit_for_bit(undisturbed: Model, tmp_path: Path) -> None:
+    """Killed at step 6, for real, with its last checkpoint at step 3."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(puna.__file__).parents[1]), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    outcome = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True, text=True, check=False)
+    assert outcome.returncode == -signal.SIGKILL, outcome.stderr
+    saved = json.loads((tmp_path / "state" / "state.json").read_text())
+    assert saved["position"]["step"] == 3
+    assert same(undisturbed, trained(tiny_run(), tmp_path, resume=True))
+
+
+class Disturbed(Alphabets):
+    """The same rows; but when row `at` is first asked for, something happens."""
+
+    def __init__(self, at: int, happens: Callable[[], None]) -> None:
+        self.at: int | None = at
+        self.happens = happens
+
+    def row(self, index: int) -> Row:
+        if index == self.at:
+            self.at = None
+            self.happens()
+        return super().row(index)
+
+
+def disturbed(run: Run, at: int, happens: Callable[[], None]) -> Run:
+    source = Disturbed(at, happens)
+    return replace(run, stages=[replace(stage, source=source) for stage in run.stages])
+
+
+def send(which: signal.Signals) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), which)
+
+
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_between_two_steps_with_all_saved(undisturbed: Model, tmp_path: Path, which: signal.Signals) -> None:
+    before = signal.getsignal(which)
+    console = quiet()
+    outcome = train(disturbed(tiny_run(), 34, send(which)), tmp_path, console=console)
+    assert not outcome.finished
+    stopped_at = json.loads((tmp_path / "state" / "state.json").read_text())["position"]["step"]
+    assert 2 <= stopped_at <= 6
+    assert f"stopped after step {stopped_at} of 8" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert signal.getsignal(which) == before
+    assert same(undisturbed, trained(tiny_run(), tmp_path, resume=True))
+
+
+def test_resuming_step_by_step_changes_nothing(undisturbed: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = loop_module._Loop._step
+
+    def step_and_stop(self: Any) -> str:
+        self.stop.set()
+        return step(self)
+
+    monkeypatch.setattr(loop_module._Loop, "_step", step_and_stop)
+    for done in range(1, 9):
+        model, finished = train(tiny_run(), tmp_path, resume=True, console=quiet())
+        assert finished == (done == 8)
+    assert same(undisturbed, model)
+
+
+def test_a_run_with_a_vision_tower_and_no_pictures_resumes(tmp_path: Path) -> None:
+    run = tiny_run(config=tiny_config(num_layers=2, moe_layers=(1,), nope_layers=()))
+    whole = trained(run, tmp_path / "whole")
+    assert not train(disturbed(run, 26, send(signal.SIGTERM)), tmp_path / "cut", console=quiet()).finished
+    assert same(whole, trained(run, tmp_path / "cut", resume=True))
+
+
+def test_a_finished_run_resumes_to_itself(undisturbed: Model, tmp_path: Path) -> None:
+    trained(tiny_run(), tmp_path)
+    assert same(undisturbed, trained(tiny_run(), tmp_path, resume=True))
+    assert len(log(tmp_path)) == 4
+
+
+def test_the_state_of_another_run_is_refused(tmp_path: Path) -> None:
+    trained(tiny_run(stages=(Stage(name="s", steps=1, source=Alphabets()),)), tmp_path)
+    for changes in (dict(seed=1), dict(tokens_per_batch=65), dict(config=tiny_config(name="other", vision=None))):
+        with pytest.raises(StateError, match="was written with"):
+            train(tiny_run(**changes), tmp_path, resume=True, console=quiet())
+
+
+def test_the_bias_works_while_it_trains_and_is_exactly_zero_after_the_last_decay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+    step = loop_module._Loop._step
+
+    def watched(self: Any) -> str:
+        line = step(self)
+        seen.append(max(float(router.balance_bias.abs().max()) for router in routers(self.model)))
+        return line
+
+    monkeypatch.setattr(loop_module._Loop, "_step", watched)
+    model = trained(tiny_run(), tmp_path)
+    assert seen[5] > 0 and seen[6] == pytest.approx(seen[5] / 2) and seen[7] == 0.0
+    save_model(model, tmp_path / "hf")  # refuses a bias that is not zero
+
+
+@dataclass(frozen=True)
+class BrokenRows(Alphabets):
+    """The row from `first` on carry a weight that no loss survives."""
+
+    first: int
+    weight: float
+
+    def row(self, index: int) -> Row:
+        row = super().row(index)
+        return row._replace(weight=self.weight) if index >= self.first else row
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_with_its_step_and_rows_before_it_harms_a_weight(tmp_path: Path, weight: float) -> None:
+    run = tiny_run(stages=(Stage(name="main", steps=8, source=BrokenRows(20, weight)),), checkpoint_every_s=-1.0)
+    with pytest.raises(TrainingError, match=r"step (\d+) \(main\): loss=nan.*rows (\d+) to (\d+).*checkpoint is whole") as caught:
+        train(run, tmp_path, console=quiet())
+    words = str(caught.value).replace(";", " ").split()
+    first, last = int(words[words.index("rows") + 1]), int(words[words.index("to") + 1].rstrip("."))
+    assert first <= 20 <= last
+    step = int(words[1])
+    assert json.loads((tmp_path / "state" / "state.json").read_text())["position"]["step"] == step
+    healthy = trained(tiny_run(stages=(Stage(name="main", steps=8, source=Alphabets()),)), tmp_path, resume=True)
+    assert all(torch.isfinite(tensor).all() for tensor in bits(healthy))
+    assert threading.active_count() < 10
+
+
+def test_the_loss_falls_to_almost_nothing_on_what_can_be_foretold(tmp_path: Path) -> None:
+    run = tiny_run(stages=(Stage(name="main", steps=40, warmup=4, decay=20, source=Alphabets()),), tokens_per_batch=128, log_every=10)
+    trained(run, tmp_path)
+    losses = [record["loss"] for record in log(tmp_path)]
+    assert losses[0] < 5.95 and losses[-1] < 0.5 and losses == sorted(losses, reverse=True)
+
+
+def test_the_log_says_what_happened_line_by_line(tmp_path: Path) -> None:
+    trained(tiny_run(), tmp_path)
+    records = log(tmp_path)
+    assert [(record["step"], record["stage"]) for record in records] == [(2, "main"), (4, "main"), (6, "main"), (8, "cool")]
+    assert [record["lr"] for record in records] == pytest.approx([1e-2, 1e-2, 1e-2, 5e-3])
+    for record in records:
+        assert set(record["loss_by_kind"]) == {"plain", "late", "filler"}
+        assert 0 <= record["router_entropy"] <= 1 and 0.25 <= record["largest_expert_share"] <= 1
+        assert record["tokens_per_s"] > 0 and record["grad_norm"] > 0 and record["dead_experts"] >= 0
+
+
+def test_speed_is_that_of_the_steps_that_were_run_since_the_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step takes one second of this clock, also the few of a line cut short by a stop or by the end."""
+    ticks = iter(range(10_000))
+    monkeypatch.setattr(loop_module, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    run = tiny_run(stages=(Stage(name="main", steps=7, source=Alphabets()),), log_every=5, checkpoint_every_s=1e9)
+    assert not train(disturbed(run, 20, send(signal.SIGTERM)), tmp_path, console=quiet()).finished
+    trained(run, tmp_path, resume=True)
+    assert [(record["step"], record["tokens_per_s"]) for record in log(tmp_path)] == [(5, 64), (7, 64)]
+
+
+def test_stages_are_found_by_step() -> None:
+    run = tiny_run()
+    found = [(stage.name, within) for stage, within in map(run.stage_at, range(8))]
+    assert found == [("main", i) for i in range(6)] + [("cool", 0), ("cool", 1)]
+    with pytest.raises(IndexError):
+        run.stage_at(8)
+
+
+def test_every_row_is_trained_on_once_and_in_order(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    class Watched(Alphabets):
+        def row(self, index: int) -> Row:
+            asked.append(index)
+            return super().row(index)
+
+    trained(tiny_run(stages=(Stage(name="main", steps=5, source=Watched()),)), tmp_path)
+    cursor = json.loads((tmp_path / "state" / "state.json").read_text())["position"]["cursor"]
+    assert sorted(set(asked)) == list(range(cursor + 1)) and asked == sorted(asked)  # the last did not fit
+
+
+def test_a_mistake_in_a_source_stops_the_run_by_its_own_name(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise LookupError("no such story")
+
+    with pytest.raises(LookupError, match="no such story"):
+        train(disturbed(tiny_run(), 30, fail), tmp_path, console=quiet())
+
+
+def test_pictures_are_trained_on(tmp_path: Path) -> None:
+    class Pictures(Alphabets):
+        def row(self, index: int) -> Row:
+            tiles = np.full((1, 3, 16, 16), -1.0 if index % 2 else 1.0, dtype=np.float32)
+            colour = ord("b") if index % 2 else ord("w")
+            mask = np.array([False] * 5 + [True])
+            return Row("picture", Stream(np.array([1, *[348] * 4, colour]), tiles, mask))
+
+    config = tiny_config(num_layers=2, moe_layers=(1,), nope_layers=())
+    run = tiny_run(config=config, stages=(Stage(name="main", steps=30, source=Pictures()),), log_every=30)
+    before = Model(config)
+    model = trained(run, tmp_path)
+    assert log(tmp_path)[0]["loss_by_kind"]["picture"] < 4
+    assert model.vision.patch_embed.weight.shape == before.vision.patch_embed.weight.shape
+    from puna.model import Batch
+
+    answers = []
+    for index in range(2):
+        with torch.no_grad():
+            batch = Batch.from_streams([replace(Pictures().row(index).stream, loss_mask=None)])
+            answers.append(chr(int(model.logits(model(batch))[4].argmax())))
+    assert answers == ["w", "b"]
