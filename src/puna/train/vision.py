@@ -65,7 +65,9 @@ def measure(readout: Readout, batch: Labelled) -> Seen:
     losses, rights = [], []
     for logits, labels, least in zip(readout(tiles), (batch.whole, batch.cells, batch.colours), (0, 1, 0), strict=True):
         logits, target = logits.float().flatten(0, -2), torch.from_numpy(labels).flatten()
-        losses.append(F.cross_entropy(logits, target))
+        asked = target >= 0
+        loss = F.cross_entropy(logits[asked], target[asked], reduction="sum")
+        losses.append(loss / asked.sum().clamp(min=1))  # a batch that asks nothing of this head teaches it nothing
         counted = target >= least  # of the cells only those that hold something
         rights.append(float((logits.argmax(-1) == target)[counted].float().mean()))
     # Most cells hold nothing: their head's loss is small for that reason alone.
@@ -101,6 +103,7 @@ def warm_up(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         if (step + 1) % 20 == 0 or step + 1 == steps:
-            record = {"step": step + 1, **seen._asdict(), "loss": float(seen.loss.detach()), "seconds": round(time.monotonic() - started, 1)}
+            seconds = round(time.monotonic() - started, 1)
+            record = {"step": step + 1, **seen._asdict(), "loss": float(seen.loss.detach()), "seconds": seconds}
             with log.open("a") as file:
                 file.write(json.dumps(record) + "\n")
