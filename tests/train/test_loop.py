@@ -296,3 +296,19 @@ def test_pictures_are_trained_on(tmp_path: Path) -> None:
             batch = Batch.from_streams([replace(Pictures().row(index).stream, loss_mask=None)])
             answers.append(chr(int(model.logits(model(batch))[4].argmax())))
     assert answers == ["w", "b"]
+
+
+def test_a_fresh_run_is_prepared_once_and_a_resumed_one_is_not(tmp_path: Path) -> None:
+    prepared: list[Model] = []
+
+    def prepare(model: Model) -> None:
+        prepared.append(model)
+        model.text.embed.weight.data += 0.01
+
+    whole = trained(tiny_run(prepare=prepare), tmp_path / "whole")
+    assert prepared == [whole]
+    cut = tmp_path / "cut"
+    assert not train(disturbed(tiny_run(prepare=prepare), 26, send(signal.SIGTERM)), cut, console=quiet()).finished
+    assert same(whole, trained(tiny_run(prepare=prepare), cut, resume=True))
+    assert len(prepared) == 2
+    assert not same(whole, trained(tiny_run(), tmp_path / "plain"))
