@@ -15,6 +15,7 @@ import torch
 from llama_models.datatypes import RawMessage, StopReason, ToolPromptFormat
 from llama_models.datatypes import ToolCall as MetaToolCall
 from llama_models.llama4.tokenizer import Tokenizer as MetaTokenizer
+from PIL import ImageFile
 
 from puna.presets import LLAMA4_VISION
 from puna.stream import Image, Message, Text, ToolCall
@@ -63,11 +64,14 @@ def converted(ours, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def meta_chat(meta):
+    """Meta's chat format. Importing it makes Pillow accept cut files for the whole process, and needs a torchvision: both are undone."""
+    before, modules = ImageFile.LOAD_TRUNCATED_IMAGES, set(sys.modules)
     if find_spec("torchvision") is None:
         package, transforms = types.ModuleType("torchvision"), types.ModuleType("torchvision.transforms")
         package.transforms = transforms
         transforms.functional = types.ModuleType("torchvision.transforms.functional")
         sys.modules |= {"torchvision": package, "torchvision.transforms": transforms}
+    import llama_models.llama4 as meta_package
     from llama_models.llama4.args import Size, VisionArgs
     from llama_models.llama4.chat_format import ChatFormat as MetaChatFormat
 
@@ -75,7 +79,12 @@ def meta_chat(meta):
     tile, patch = Size(height=336, width=336), Size(height=14, width=14)
     tower = {"dim": 1408, "n_layers": 34, "n_heads": 16, "mlp_ratio": 4.0, "output_dim": 4096, "pixel_shuffle_ratio": 0.5}
     chat.vision_args = VisionArgs(image_size=tile, patch_size=patch, **tower)
-    return chat
+    yield chat
+    ImageFile.LOAD_TRUNCATED_IMAGES = before
+    for name in set(sys.modules) - modules:
+        if name.startswith(("torchvision", "llama_models.llama4.preprocess")):
+            del sys.modules[name]
+    vars(meta_package).pop("preprocess", None)  # `from package import module` looks here first
 
 
 @pytest.fixture(scope="module")
