@@ -25,6 +25,7 @@ ROOMS = (
     ("media",),
     ("checkpoint",),
     ("engine",),
+    ("messages",),
     ("pipeline",),
     ("endpoints",),
     ("grading",),
