@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from puna.checkpoint import save_model
@@ -21,7 +22,7 @@ from puna.config import ModelConfig
 from puna.data.chance import generator
 from puna.data.labels import classes, labelled_pictures
 from puna.data.pack import TextShards, prepare
-from puna.data.samples import NANO_WEIGHTS, TEXT_KIND, Mixture, to_stream
+from puna.data.samples import NANO_WEIGHTS, TEXT_KIND, Mixture, tiles_of, to_stream
 from puna.data.scenes import COLOUR_VALUES
 from puna.model import Model
 from puna.presets import nano_scout
@@ -30,6 +31,7 @@ from puna.tokens.bpe import Tokenizer
 from puna.tokens.chat import ChatFormat
 from puna.train import Run, Stage, train
 from puna.train.packing import Row
+from puna.train.projector import fit_projector
 from puna.train.vision import warm_up
 
 SEED = 1
@@ -81,6 +83,7 @@ def learn_to_see(model: Model, out: Path, steps: int, console: Console) -> None:
         log=out / "vision.jsonl",
         console=console,
     )
+    fit_projector(model, (torch.from_numpy(tiles_of(labelled_pictures(SEED + 1, index, 128).pictures)) for index in range(4)), rms=1.0)
 
 
 def recipe(
