@@ -167,7 +167,7 @@ def test_max_tokens_ends_with_length(speaker: Speaker) -> None:
         ("cd", "ab", 4),
         (("cd",), "ab", 4),
         (("xyz", "efg", "cde"), "ab", 5),
-        (("def", "ef", "f"), "abc", 6),  # all three end at once: the one that begins first counts
+        (("f", "ef", "def"), "abc", 6),  # all three end at once: the one that begins first counts
         (("abcdefgh",), "", 8),
         (("b", "abc"), "a", 2),
     ],

@@ -81,6 +81,7 @@ def test_excluded_tokens_are_never_drawn() -> None:
 
 def test_equal_tokens_beyond_the_nucleus_are_not_all_let_in() -> None:
     assert len(set(draw(torch.zeros(10), 400, temperature=1.0, top_p=0.35, seed=0))) == 4
+    assert len(set(draw(torch.zeros(4), 400, temperature=1.0, top_p=0.5, seed=0))) == 2  # two quarters are exactly enough
 
 
 @pytest.mark.parametrize("bad", [[math.nan, 0.0, 1.0], [math.inf, 0.0, 1.0], [-math.inf] * 3])
