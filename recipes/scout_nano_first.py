@@ -22,7 +22,7 @@ from puna.config import ModelConfig
 from puna.data.chance import generator
 from puna.data.labels import classes, labelled_pictures
 from puna.data.pack import TextShards, prepare
-from puna.data.samples import NANO_WEIGHTS, TEXT_KIND, Mixture, tiles_of, to_stream
+from puna.data.samples import NANO_WEIGHTS, TEXT_KIND, Mixture, Sample, tiles_of, to_stream
 from puna.data.scenes import COLOUR_VALUES
 from puna.model import Model
 from puna.presets import nano_scout
@@ -37,11 +37,11 @@ from puna.train.vision import warm_up
 SEED = 1
 WARM_UP_STEPS, PICTURES_PER_STEP = 800, 256
 TOKENS_PER_BATCH = 8192
-PRETRAIN_STEPS = 2600
-TUNE_STEPS = 700
+WORDS_STEPS, NAMES_STEPS, PICTURES_STEPS, TUNE_STEPS = 1058, 140, 850, 500
 
-# Answers are a few tokens long and prose is hundreds: without this, nine tenths of the gradient would be prose.
+# Answers are a few tokens long and prose is hundreds: without these weights nine tenths of the gradient would be prose.
 ANSWER_WEIGHT = 3.0
+PICTURE_ANSWER_WEIGHT = 6.0
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,16 @@ class NanoRows:
     mixture: Mixture
     shards: TextShards
     chat_format: ChatFormat
+    picture_answer_weight: float = ANSWER_WEIGHT
 
     def row(self, index: int) -> Row:
         sample = self.mixture.sample(SEED, index)
-        weight = 1.0 if sample.kind == TEXT_KIND else ANSWER_WEIGHT
-        return Row(sample.kind, to_stream(sample, self.chat_format), weight)
+        return Row(sample.kind, to_stream(sample, self.chat_format), self.weight_of(sample))
+
+    def weight_of(self, sample: Sample) -> float:
+        if sample.kind == TEXT_KIND:
+            return 1.0
+        return self.picture_answer_weight if sample.pictures and sample.messages else ANSWER_WEIGHT
 
     def filler(self, index: int, num_tokens: int) -> Row:
         rng = generator("train", SEED + 1, index)
@@ -65,10 +70,23 @@ class NanoRows:
         return Row(TEXT_KIND, Stream(ids))
 
 
-def tuning_weights() -> dict[str, float]:
-    """The chat tuning: no prose windows, no bare captions, more of what people ask first."""
-    less = {TEXT_KIND: 1.5, "caption": 2, "scene_caption": 1, "names_list": 0, "story_text": 0}
-    return NANO_WEIGHTS | less | {"story": 4, "card": 5, "what_is": 7}
+# What each stage changes in the mixture.
+FIRST_NAMES = {"first_name": 110, "naming": 10, "counting": 25, TEXT_KIND: 2}
+PICTURES_FIRST = {
+    **{"first_name": 20, "naming": 30, "caption": 6, "verify": 2, "which": 2, "scene_caption": 1},
+    **{"counting": 26, "placing": 8, "side": 4, "shapes": 5, TEXT_KIND: 2},
+}
+CHAT_TUNING = {
+    "caption": 2,
+    "scene_caption": 1,
+    "first_name": 10,
+    "names_list": 0,
+    "story_text": 0,
+    "story": 4,
+    "card": 5,
+    "what_is": 7,
+    TEXT_KIND: 1.5,
+}
 
 
 def learn_to_see(model: Model, out: Path, steps: int, console: Console) -> None:
@@ -87,11 +105,24 @@ def learn_to_see(model: Model, out: Path, steps: int, console: Console) -> None:
 
 
 def recipe(
-    tokenizer: Tokenizer, shards: TextShards, see: Callable[[Model], None], pretrain_steps: int, tune_steps: int
+    tokenizer: Tokenizer,
+    shards: TextShards,
+    see: Callable[[Model], None],
+    *,
+    words_steps: int,
+    names_steps: int,
+    pictures_steps: int,
+    tune_steps: int,
 ) -> Run:
-    """Stages 1 and 2: all rows together at a constant rate, then mostly conversations while the rate falls to zero."""
+    """Stages 1 to 4: all rows together, most weight on words; English names of pictures; most weight on pictures; then mostly
+    conversations while the rate falls to zero.
+    """
     config: ModelConfig = nano_scout()
     chat_format = ChatFormat(tokenizer, config.vision)
+
+    def rows(changes: dict[str, float], picture_answer_weight: float) -> NanoRows:
+        return NanoRows(Mixture(NANO_WEIGHTS | changes, shards), shards, chat_format, picture_answer_weight)
+
     return Run(
         config=config,
         tokens_per_batch=TOKENS_PER_BATCH,
@@ -101,12 +132,14 @@ def recipe(
         seed=SEED,
         prepare=see,
         stages=[
-            Stage(name="pretrain", steps=pretrain_steps, warmup=60, source=NanoRows(Mixture(NANO_WEIGHTS, shards), shards, chat_format)),
+            Stage(name="words", steps=words_steps, warmup=60, source=rows({}, ANSWER_WEIGHT)),
+            Stage(name="first names", steps=names_steps, source=rows(FIRST_NAMES, PICTURE_ANSWER_WEIGHT)),
+            Stage(name="pictures", steps=pictures_steps, source=rows(PICTURES_FIRST, PICTURE_ANSWER_WEIGHT)),
             Stage(
                 name="chat tuning",
                 steps=tune_steps,
                 decay=tune_steps,
-                source=NanoRows(Mixture(tuning_weights(), shards), shards, chat_format),
+                source=rows(PICTURES_FIRST | CHAT_TUNING, PICTURE_ANSWER_WEIGHT),
             ),
         ],
     )
@@ -115,7 +148,13 @@ def recipe(
 def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
     """Train, then write the Hugging Face directory `out/hf`."""
     console = Console(stderr=True)
-    steps = {"warm_up_steps": WARM_UP_STEPS, "pretrain_steps": PRETRAIN_STEPS, "tune_steps": TUNE_STEPS}
+    steps = {
+        "warm_up_steps": WARM_UP_STEPS,
+        "words_steps": WORDS_STEPS,
+        "names_steps": NAMES_STEPS,
+        "pictures_steps": PICTURES_STEPS,
+        "tune_steps": TUNE_STEPS,
+    }
     unknown = [key for key in overrides if key not in steps]
     if unknown:
         raise ValueError(f"--set {unknown[0]}: this recipe has no such setting; it has {', '.join(steps)}")

@@ -93,6 +93,12 @@ def naming(rng: random.Random) -> Sample:
     return chat("naming", turns, (_picture(code, rng),), rng)
 
 
+def first_name(rng: random.Random) -> Sample:
+    """What is this? In English, and nothing else: the shortest way from a picture to a word."""
+    code = _any_emoji(rng)
+    return chat("first_name", [(_ask_name(code, "en", rng), inventory()[code].names["en"])], (_picture(code, rng),), rng)
+
+
 def caption(rng: random.Random) -> Sample:
     """A picture and its names, a line a language: the densest way to tie a picture to its names."""
     code = _any_emoji(rng)
@@ -290,6 +296,7 @@ def _drill(kind: str, drill: Callable[[random.Random], skills.Drill]) -> Callabl
 
 KINDS: dict[str, Callable[[random.Random], Sample]] = {
     "naming": naming,
+    "first_name": first_name,
     "caption": caption,
     "verify": verify,
     "which": which,
