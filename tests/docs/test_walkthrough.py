@@ -16,6 +16,7 @@ def test_every_code_block_of_the_walkthrough_runs_in_order() -> None:
 
 def test_every_file_that_the_walkthrough_names_exists() -> None:
     source = Path(__file__).parents[2]
-    named = re.findall(r"`((?:config|stream|pipeline|media|tokens|model|kernels|engine|serve|train)[\w/]*(?:\.py|/))`", WALKTHROUGH.read_text("utf-8"))
+    rooms = "config|stream|pipeline|media|tokens|model|kernels|engine|serve|train"
+    named = re.findall(rf"`((?:{rooms})[\w/]*(?:\.py|/))`", WALKTHROUGH.read_text(encoding="utf-8"))
     assert named
     assert [name for name in named if not (source / "src" / "puna" / name).exists()] == []
