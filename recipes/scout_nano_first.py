@@ -37,7 +37,7 @@ from puna.train.vision import warm_up
 SEED = 1
 WARM_UP_STEPS, PICTURES_PER_STEP = 800, 256
 TOKENS_PER_BATCH = 8192
-WORDS_STEPS, NAMES_STEPS, PICTURES_STEPS, TUNE_STEPS = 1058, 140, 850, 500
+WORDS_STEPS, NAMES_STEPS, PICTURES_STEPS, TUNE_STEPS = 1058, 140, 602, 748
 
 # Answers are a few tokens long and prose is hundreds: without these weights nine tenths of the gradient would be prose.
 ANSWER_WEIGHT = 3.0
