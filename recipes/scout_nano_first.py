@@ -77,15 +77,8 @@ PICTURES_FIRST = {
     **{"counting": 26, "placing": 8, "side": 4, "shapes": 5, TEXT_KIND: 2},
 }
 CHAT_TUNING = {
-    "caption": 2,
-    "scene_caption": 1,
-    "first_name": 10,
-    "names_list": 0,
-    "story_text": 0,
-    "story": 4,
-    "card": 5,
-    "what_is": 7,
-    TEXT_KIND: 1.5,
+    **{"caption": 2, "scene_caption": 1, "first_name": 8, "naming": 22, "counting": 70, TEXT_KIND: 1.5},
+    **{"names_list": 0, "story_text": 0, "story": 4, "card": 5, "what_is": 7},
 }
 
 
