@@ -16,7 +16,7 @@ test: $(VENV)/.ready-test
 
 check: $(VENV)/.ready-test
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(VENV)/.ready-test
 	$(BIN)/python benchmarks/training.py

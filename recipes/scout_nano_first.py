@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 
@@ -64,19 +65,19 @@ class NanoRows:
 
     def filler(self, index: int, num_tokens: int) -> Row:
         rng = generator("train", SEED + 1, index)
-        ids = self.shards.window(rng, num_tokens)
-        while len(ids) < num_tokens:  # a short window: go on with the next
-            ids = [*ids, *self.shards.window(rng, num_tokens - len(ids))]
-        return Row(TEXT_KIND, Stream(ids))
+        windows = [self.shards.window(rng, num_tokens)]
+        while (missing := num_tokens - sum(map(len, windows))) > 0:  # a short window: go on with the next
+            windows.append(self.shards.window(rng, missing))
+        return Row(TEXT_KIND, Stream(np.concatenate(windows)))
 
 
 # What each stage changes in the mixture.
-FIRST_NAMES = {"first_name": 110, "naming": 10, "counting": 25, TEXT_KIND: 2}
-PICTURES_FIRST = {
+FIRST_NAMES: dict[str, float] = {"first_name": 110, "naming": 10, "counting": 25, TEXT_KIND: 2}
+PICTURES_FIRST: dict[str, float] = {
     **{"first_name": 20, "naming": 30, "caption": 6, "verify": 2, "which": 2, "scene_caption": 1},
     **{"counting": 26, "placing": 8, "side": 4, "shapes": 5, TEXT_KIND: 2},
 }
-CHAT_TUNING = {
+CHAT_TUNING: dict[str, float] = {
     **{"caption": 2, "scene_caption": 1, "first_name": 8, "naming": 22, "counting": 70, TEXT_KIND: 1.5},
     **{"names_list": 0, "story_text": 0, "story": 4, "card": 5, "what_is": 7},
 }
@@ -94,7 +95,9 @@ def learn_to_see(model: Model, out: Path, steps: int, console: Console) -> None:
         log=out / "vision.jsonl",
         console=console,
     )
-    fit_projector(model, (torch.from_numpy(tiles_of(labelled_pictures(SEED + 1, index, 128).pictures)) for index in range(4)), rms=1.0)
+    fit_projector(
+        model, (torch.from_numpy(tiles_of(list(labelled_pictures(SEED + 1, index, 128).pictures))) for index in range(4)), rms=1.0
+    )
 
 
 def recipe(

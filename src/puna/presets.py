@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from puna.config import ConfigError, ModelConfig, RopeScaling, VisionConfig, every_nth_layer
 
@@ -87,7 +88,7 @@ def guard() -> ModelConfig:
 
 # [ours] Llama 4's special-token layout over 8,192 BPE ids, with the reserved ranges shrunk to 128 special ids in all.
 _NANO_BASE = 8192
-_NANO_IDS = dict(
+_NANO_IDS: dict[str, Any] = dict(
     vocab_size=_NANO_BASE + 128,
     bos_id=_NANO_BASE,
     eos_ids=(_NANO_BASE + 1, _NANO_BASE + 7, _NANO_BASE + 8),

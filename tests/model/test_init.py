@@ -48,11 +48,15 @@ def test_norms_start_at_one_and_biases_at_zero(model: Model) -> None:
         ("vision.position_embedding", False),
         ("feed_forward.fc1.weight", False),
         ("feed_forward.fc2.weight", True),
+        ("adapter.fc2.weight", False),
     ],
 )
 def test_weights_spread_by_the_configs_range_and_residual_outputs_by_less(model: Model, part: str, shrinks: bool) -> None:
-    expected = 0.02 / math.sqrt(2 * CONFIG.num_layers) if shrinks else 0.02
-    values = torch.cat([p.flatten() for name, p in model.named_parameters() if name.endswith(part)])
+    assert CONFIG.vision is not None
+    depth = CONFIG.vision.num_layers if "fc2" in part else CONFIG.num_layers
+    expected = 0.02 / math.sqrt(2 * depth) if shrinks else 0.02
+    tower = ("fc" in part) or ("vision" in part)
+    values = torch.cat([p.flatten() for name, p in model.named_parameters() if name.endswith(part) and name.startswith("vision.") == tower])
     assert len(values) > 250
     spread = 4 * expected / math.sqrt(len(values))  # four standard errors, and twice that for the deviation
     values = values.detach()

@@ -100,7 +100,7 @@ def _directory(path: str | Path) -> Path:
 
 def _dtype(dtype: torch.dtype | str) -> torch.dtype:
     found = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if found not in _DTYPES.values():
+    if found is None or found not in _DTYPES.values():
         raise CheckpointError(f"dtype={dtype!r}: weights are kept in one of {', '.join(_DTYPES)}")
     return found
 

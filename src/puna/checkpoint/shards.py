@@ -146,6 +146,7 @@ def write_shards(directory: Path, state: Mapping[str, Tensor], dtype: torch.dtyp
         tensors = {name: state[name].detach().to("cpu", dtype).contiguous() for name in shard}
         temporary = directory / (file + ".tmp")
         save_file(_unshared(tensors), temporary, metadata={"format": "pt"})
+        temporary.chmod(0o644)  # safetensors leaves files that only their owner can read
         written.append((temporary, directory / file))
     (directory / INDEX_FILE).unlink(missing_ok=True)
     for temporary, path in written:

@@ -244,7 +244,7 @@ _OPEN_PROMPTS = (
 def mixed_prompts(total: int = 200) -> list[str]:
     """Prompts of all kinds, drilled and free."""
     drills: tuple[Callable[..., skills.Drill], ...] = (skills.translate, skills.number_words, skills.sums, skills.tell_story, skills.card)
-    prompts = list(_OPEN_PROMPTS)
+    prompts: list[str] = list(_OPEN_PROMPTS)
     for index in range(total - len(prompts)):
         rng = generator("eval", SEED + 7, index)
         prompts.append(drills[index % len(drills)](rng).turns[0][0])

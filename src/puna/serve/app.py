@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
@@ -143,5 +143,5 @@ def _nobody_listens() -> Response:
 
 
 def _card(pipeline: ChatPipeline) -> ModelCard:
-    modalities = ["text", "image"] if pipeline.config.vision else ["text"]
+    modalities: list[Literal["text", "image"]] = ["text", "image"] if pipeline.config.vision else ["text"]
     return ModelCard(id=pipeline.name, created=int(time.time()), context_length=pipeline.config.max_positions, input_modalities=modalities)

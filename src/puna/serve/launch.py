@@ -44,7 +44,7 @@ def run(
     console = Console()
     with bind(host, port) as listener:
         with console.status(f"loading {model}"):
-            pipeline = load(model)
+            pipeline: ChatPipeline = load(model)
         serve(pipeline, listener, console, limits=limits, open_browser=open_browser)
 
 

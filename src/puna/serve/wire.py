@@ -126,11 +126,11 @@ class ChatRequest(Wire):
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
-    top_p: float | None = Field(None, gt=0, le=1, allow_inf_nan=False)
-    seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
+    top_p: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
+    seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     stop: Annotated[list[StopString], BeforeValidator(_as_list), Field(max_length=16)] | None = None
     tools: list[Tool] | None = None
 
@@ -203,7 +203,7 @@ class AnswerMessage(Wire):
     role: Literal["assistant"] = "assistant"
     content: str | None
     refusal: None = None
-    tool_calls: list[ToolCallItem] | None = Field(None, exclude_if=_is_none)
+    tool_calls: list[ToolCallItem] | None = Field(default=None, exclude_if=_is_none)
 
 
 class Choice(Wire):
@@ -230,9 +230,9 @@ class ToolCallDelta(Wire):
 
 
 class Delta(Wire):
-    role: Literal["assistant"] | None = Field(None, exclude_if=_is_none)
-    content: str | None = Field(None, exclude_if=_is_none)
-    tool_calls: list[ToolCallDelta] | None = Field(None, exclude_if=_is_none)
+    role: Literal["assistant"] | None = Field(default=None, exclude_if=_is_none)
+    content: str | None = Field(default=None, exclude_if=_is_none)
+    tool_calls: list[ToolCallDelta] | None = Field(default=None, exclude_if=_is_none)
 
 
 class ChunkChoice(Wire):

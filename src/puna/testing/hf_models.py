@@ -5,7 +5,7 @@ logits differ by about one, norms and biases are not trivial, and logits come ou
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from transformers.models.llama4.configuration_llama4 import Llama4Config, Llama4
 from transformers.models.llama4.modeling_llama4 import Llama4ForCausalLM, Llama4ForConditionalGeneration
 
 HFModel = Llama4ForCausalLM | Llama4ForConditionalGeneration
+AnyHF = TypeVar("AnyHF", Llama4ForCausalLM, Llama4ForConditionalGeneration)
 
 # 8 layers over 384 ids, chunk 8 and floor_scale 4: a few dozen tokens reach every branch.
 TEXT: dict[str, Any] = dict(
@@ -43,7 +44,7 @@ VISION: dict[str, Any] = dict(
     projector_output_dim=20,
     vision_output_dim=20,
 )
-IMAGE_IDS: dict[str, int] = dict(boi_token_index=336, eoi_token_index=337, image_token_index=348)
+IMAGE_IDS: dict[str, Any] = dict(boi_token_index=336, eoi_token_index=337, image_token_index=348)
 SCALED_ROPE: dict[str, Any] = dict(
     # The wavelengths of 8 pairs at theta 500 are 6.3, 14, 30, 65, ...: a limit of 16 leaves two alone and slows down six.
     rope_type="llama3",
@@ -82,7 +83,7 @@ def hf_logits(model: HFModel, token_ids: Tensor, tiles: Tensor | None = None) ->
         return model(input_ids=token_ids[None], use_cache=False, **pictures).logits[0]
 
 
-def _scaled(model: HFModel, seed: int) -> HFModel:
+def _scaled(model: AnyHF, seed: int) -> AnyHF:
     generator = torch.Generator().manual_seed(seed)
 
     def normal(parameter: nn.Parameter, std: float, mean: float = 0.0) -> None:

@@ -4,7 +4,7 @@ Knows sources only through `RowSource`. A batch is a function of (source, cursor
 batches that an uninterrupted one would have given.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -46,7 +46,7 @@ class TrainingBatch:
 
     def loss_by_kind(self, cross_entropy_T: Tensor) -> dict[str, tuple[float, int]]:
         """Sum of the loss and number of scored tokens of each kind."""
-        sums: Counter[str] = Counter()
+        sums: dict[str, float] = defaultdict(float)
         counts: Counter[str] = Counter()
         scored = self.weights > 0
         for kind, loss, mask in zip(self.kinds, cross_entropy_T.split(self.batch.lengths), scored.split(self.batch.lengths), strict=True):
