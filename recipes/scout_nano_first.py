@@ -1,4 +1,4 @@
-"""The first nano: scout-nano from nothing in an hour and a half on two cores.
+"""The first nano: scout-nano from nothing in under two hours on two cores.
 
 Its vision tower warms up on labelled pictures; then text and pictures train together from the decoder's first step; then a chat tuning.
 

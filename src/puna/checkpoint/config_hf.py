@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from puna.checkpoint.errors import CheckpointError
-from puna.checkpoint.fields import Fields, shown
+from puna.checkpoint.fields import Fields, one_or_list, shown
 from puna.config import ConfigError, ModelConfig, RopeScaling, VisionConfig, every_nth_layer
 
 # [stated: Meta's tokenizer] places of special ids, counted from <|begin_of_text|>.
@@ -336,7 +336,7 @@ def _text_to_hf(config: ModelConfig) -> dict[str, Any]:
         "initializer_range": float(config.initializer_range),
         "rms_norm_eps": float(config.norm_eps),
         "bos_token_id": config.bos_id,
-        "eos_token_id": list(config.eos_ids) if len(config.eos_ids) > 1 else config.eos_ids[0],
+        "eos_token_id": one_or_list(config.eos_ids),
         "pad_token_id": config.pad_id,
         "tie_word_embeddings": False,
         "attention_bias": False,

@@ -81,3 +81,8 @@ def shown(value: Any) -> str:
     """A value as it goes into a message: JSON's null for None, and never longer than a line."""
     text = "null" if value is None else repr(value)
     return text if len(text) <= 100 else text[:97] + "..."
+
+
+def one_or_list(ids: tuple[int, ...]) -> int | list[int]:
+    """End ids as Hugging Face writes them: a number if there is one, else a list."""
+    return list(ids) if len(ids) != 1 else ids[0]

@@ -6,7 +6,7 @@ Puna's own tiling is Meta's; these files make `transformers` do the same, and wh
 from pathlib import Path
 from typing import Any
 
-from puna.checkpoint.fields import Fields
+from puna.checkpoint.fields import Fields, one_or_list
 from puna.checkpoint.shards import read_json
 from puna.config import ModelConfig, VisionConfig
 
@@ -26,8 +26,7 @@ _BOOKKEEPING = frozenset(
 
 def generation_config(config: ModelConfig) -> dict[str, Any]:
     """Meta's sampling defaults for the instruct models. [stated]"""
-    eos = list(config.eos_ids) if len(config.eos_ids) > 1 else config.eos_ids[0]
-    ids = {"bos_token_id": config.bos_id, "eos_token_id": eos, "pad_token_id": config.pad_id}
+    ids = {"bos_token_id": config.bos_id, "eos_token_id": one_or_list(config.eos_ids), "pad_token_id": config.pad_id}
     return {**ids, "do_sample": True, "temperature": 0.6, "top_p": 0.9}
 
 

@@ -81,7 +81,7 @@ class Album:
 
 def _trimmed_square(picture: Image.Image) -> Image.Image:
     """The drawing without its transparent margin, centred on a square."""
-    box = picture.getchannel("A").point(lambda a: 255 if a > 8 else 0).getbbox() or (0, 0, *picture.size)
+    box = picture.getchannel("A").point(lambda a: 255 if a > 8 else 0).getbbox() or (0, 0, *picture.size)  # pyright: ignore[reportOperatorIssue]
     drawing = picture.crop(box)
     side = max(drawing.size)
     square = Image.new("RGBA", (side, side))

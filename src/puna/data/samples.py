@@ -324,7 +324,7 @@ NANO_WEIGHTS: dict[str, float] = {
     "naming": 20, "caption": 11, "verify": 2, "which": 2.5,
     "counting": 13, "placing": 9.5, "side": 2.5, "shapes": 4, "comparing": 2.5, "scene_caption": 3,
     "translate": 4, "into_english": 1.5, "names_list": 1.5, "number_words": 3, "sums": 7, "what_is": 4, "story": 2, "story_text": 0.5,
-    "card": 3, "repeat": 1.5, "text": 5.5,
+    "card": 3, "repeat": 1.5, "text": 5.5, "first_name": 0,
 }  # fmt: skip
 
 

@@ -129,7 +129,10 @@ def _row(first: str, second: str, vertical: bool) -> Starter:
     names = [_names(code) for code in (first, second)]
     ends = [(17.0, 33.0), (47.0, 31.0)]
     scene = Scene(
-        tuple(Item(*(place[::-1] if vertical else place), 25, code=code) for place, code in zip(ends, (first, second), strict=True))
+        tuple(
+            Item(across if vertical else along, along if vertical else across, 25, code=code)
+            for (along, across), code in zip(ends, (first, second), strict=True)
+        )
     )
     sides = (2, 3) if vertical else (0, 1)
     return Starter(

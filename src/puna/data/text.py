@@ -10,6 +10,7 @@ import lzma
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from puna.data.languages import LANGUAGES
 from puna.data.sources import fetch, manifest
@@ -67,7 +68,7 @@ def text_sources(language: str) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (name.startswith(("docs_", "tldr_")), not name.startswith("books_"))))
 
 
-def rows(source: str) -> Iterator[dict[str, str]]:
+def rows(source: str) -> Iterator[dict[str, Any]]:
     """The raw rows of an xz-packed JSONL source."""
     with lzma.open(fetch(source), "rt", encoding="utf-8") as file:
         for line in file:

@@ -266,7 +266,7 @@ def completion(stamp: Stamp, chunks: Sequence[Chunk]) -> ChatCompletion:
         id=stamp.id,
         created=stamp.created,
         model=stamp.model,
-        choices=[Choice(message=message, finish_reason=last.finish_reason)],
+        choices=[Choice(message=message, finish_reason=last.finish_reason)],  # pyright: ignore[reportArgumentType]  # _last has checked
         usage=_usage(last),
     )
 

@@ -44,7 +44,7 @@ def run(
     console = Console()
     with bind(host, port) as listener:
         with console.status(f"loading {model}"):
-            pipeline: ChatPipeline = load(model)
+            pipeline: ChatPipeline = load(model)  # pyright: ignore[reportAssignmentType]  # its options are spelt out
         serve(pipeline, listener, console, limits=limits, open_browser=open_browser)
 
 

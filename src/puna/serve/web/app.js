@@ -235,7 +235,7 @@ function setModelState(state) {
 
 function about({ id }) {
   return id.endsWith("-nano")
-    ? `${id} is a tiny model. It can name emoji and flags in 12 languages, count and place objects, say what simple things are and do ` +
+    ? `${id} is a tiny model. It can name emoji and flags in 12 languages, count a few objects, say what simple things are and do ` +
         "small sums. It knows little else, cannot look anything up, and makes mistakes."
     : `${id} can make mistakes. Check what matters.`;
 }
