@@ -8,6 +8,7 @@ Rounds are interleaved, so that a neighbour on the machine hits all contestants 
 
 import argparse
 import json
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -148,6 +149,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "30000")  # as `puna.train` does: kernels of all contestants stay compiled
     config = nano_scout()
     trainers = [Trainer(contestant, config) for contestant in CONTESTANTS]
     batches = [Batch.from_streams(mixed_streams(config, seed)) for seed in range(2)]

@@ -33,12 +33,13 @@ from puna.tokens.chat import ChatFormat
 from puna.train import Run, Stage, train
 from puna.train.packing import Row
 from puna.train.projector import fit_projector
+from puna.train.settings import with_overrides
 from puna.train.vision import warm_up
 
 SEED = 1
-WARM_UP_STEPS, PICTURES_PER_STEP = 800, 256
+PICTURES_PER_STEP = 256
 TOKENS_PER_BATCH = 8192
-WORDS_STEPS, NAMES_STEPS, PICTURES_STEPS, TUNE_STEPS = 1058, 140, 602, 748
+STEPS = {"warm_up_steps": 800, "words_steps": 1058, "names_steps": 140, "pictures_steps": 602, "tune_steps": 748}
 
 # Answers are a few tokens long and prose is hundreds: without these weights nine tenths of the gradient would be prose.
 ANSWER_WEIGHT = 3.0
@@ -144,17 +145,7 @@ def recipe(
 def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
     """Train, then write the Hugging Face directory `out/hf`."""
     console = Console(stderr=True)
-    steps = {
-        "warm_up_steps": WARM_UP_STEPS,
-        "words_steps": WORDS_STEPS,
-        "names_steps": NAMES_STEPS,
-        "pictures_steps": PICTURES_STEPS,
-        "tune_steps": TUNE_STEPS,
-    }
-    unknown = [key for key in overrides if key not in steps]
-    if unknown:
-        raise ValueError(f"--set {unknown[0]}: this recipe has no such setting; it has {', '.join(steps)}")
-    steps |= {key: int(value) for key, value in overrides.items()}
+    steps = with_overrides(STEPS, overrides)
     tokenizer, shards = prepare(Path("data_cache/nano"))
     warm_up_steps = steps.pop("warm_up_steps")
     run = recipe(tokenizer, shards, lambda model: learn_to_see(model, out, warm_up_steps, console), **steps)
