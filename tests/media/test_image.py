@@ -1,4 +1,5 @@
 import struct
+import warnings
 import zlib
 from io import BytesIO
 
@@ -262,3 +263,11 @@ def test_load_image_says_what_is_wrong_with_a_path(tmp_path) -> None:
     ]:
         with pytest.raises(MediaError, match=words):
             load_image(source, VISION)
+
+
+def test_a_picture_that_is_too_large_is_an_error_and_not_a_warning_too() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(MediaError, match="10,000 x 10,000"):
+            decode_image(png(10_000, 10_000, 8, 2, b""))
+    assert caught == []

@@ -7,6 +7,7 @@ Does not know of tiles: that is `tiling.py`.
 """
 
 import logging
+import warnings
 from io import BytesIO
 
 import numpy as np
@@ -67,7 +68,10 @@ def flatten(picture: Pillow.Image, name: str = "the picture") -> Pillow.Image:
 def _open(data: bytes, name: str) -> Pillow.Image:
     """Reads the header only."""
     try:
-        return Pillow.open(BytesIO(data), formats=FORMATS)
+        with warnings.catch_warnings():
+            # Pillow warns of large pictures by itself; our own, smaller bound is an error that says what to do.
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
+            return Pillow.open(BytesIO(data), formats=FORMATS)
     except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
         raise MediaError(f"{name} has far more than the {MAX_IMAGE_PIXELS:,} pixels that a picture may have; make it smaller") from error
     except Pillow.UnidentifiedImageError as error:
