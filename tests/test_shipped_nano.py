@@ -77,7 +77,7 @@ def test_transformers_gives_the_same_logits_and_the_same_greedy_answer(nano: Pip
     ours = puna.load(exported, dtype="float32")
     with torch.inference_mode():
         difference = theirs(input_ids=ids, pixel_values=tiles).logits[0] - ours.logits(prompt.token_ids.tolist(), images=prompt.tiles)
-    assert float(difference.abs().max()) < 1e-3  # logits of size 30: fp32 rounding
+    assert float(difference.abs().max()) < 1e-4  # as in the parity suite; logits reach 28
     answer: list[int] = []
     for _ in range(GREEDY_TOKENS):  # each time the whole sequence: no cache of either side is at work
         sequence = torch.cat((ids, torch.tensor([answer], dtype=torch.int64)), dim=1)
