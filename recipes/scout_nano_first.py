@@ -23,7 +23,8 @@ from puna.config import ModelConfig
 from puna.data.chance import generator
 from puna.data.labels import classes, labelled_pictures
 from puna.data.pack import TextShards, prepare
-from puna.data.samples import NANO_WEIGHTS, TEXT_KIND, Mixture, Sample, tiles_of, to_stream
+from puna.data.row import Sample, tiles_of
+from puna.data.samples import NANO_WEIGHTS, TEXT_KIND, Mixture, to_stream
 from puna.data.scenes import COLOUR_VALUES
 from puna.model import Model
 from puna.presets import nano_scout

@@ -10,11 +10,12 @@ import pytest
 from PIL import Image as Pillow
 
 from puna.config import VisionConfig
-from puna.data import samples
+from puna.data import picture_rows, samples
 from puna.data.chance import generator
 from puna.data.emoji import inventory
 from puna.data.languages import LANGUAGES
-from puna.data.samples import KINDS, NANO_WEIGHTS, Mixture, Sample, picture_part, sample, to_stream
+from puna.data.row import Sample, picture_part
+from puna.data.samples import KINDS, NANO_WEIGHTS, Mixture, sample, to_stream
 from puna.media.tiling import tile_image
 from puna.presets import preset
 from puna.stream import Text
@@ -76,7 +77,7 @@ def test_every_kind_has_a_weight_and_makes_rows(data: Path) -> None:
 
 def test_a_name_asked_for_is_a_name_of_the_thing_drawn(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[str] = []
-    monkeypatch.setattr(samples, "render_emoji", lambda code, rng, artist: drawn.append(code) or np.zeros((64, 64, 3), np.uint8))
+    monkeypatch.setattr(picture_rows, "render_emoji", lambda code, rng, artist: drawn.append(code) or np.zeros((64, 64, 3), np.uint8))
     for index in range(80):
         row = sample("naming", generator("train", 4, index))
         names = inventory()[drawn[-1]].names.values()
@@ -84,9 +85,9 @@ def test_a_name_asked_for_is_a_name_of_the_thing_drawn(data: Path, monkeypatch: 
 
 
 def test_counts_are_those_of_the_scene_drawn(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[samples.scenes.Scene] = []
-    draw = samples.scenes.draw
-    monkeypatch.setattr(samples.scenes, "draw", lambda scene, rng: drawn.append(scene) or draw(scene, rng))
+    drawn: list[picture_rows.scenes.Scene] = []
+    draw = picture_rows.scenes.draw
+    monkeypatch.setattr(picture_rows.scenes, "draw", lambda scene, rng: drawn.append(scene) or draw(scene, rng))
     for index in range(150):
         row = sample("counting", generator("train", 5, index))
         scene = drawn[-1]
@@ -97,9 +98,9 @@ def test_counts_are_those_of_the_scene_drawn(data: Path, monkeypatch: pytest.Mon
 
 
 def test_placing_answers_agree_with_where_things_are(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[samples.scenes.Scene] = []
-    draw = samples.scenes.draw
-    monkeypatch.setattr(samples.scenes, "draw", lambda scene, rng: drawn.append(scene) or draw(scene, rng))
+    drawn: list[picture_rows.scenes.Scene] = []
+    draw = picture_rows.scenes.draw
+    monkeypatch.setattr(picture_rows.scenes, "draw", lambda scene, rng: drawn.append(scene) or draw(scene, rng))
     checked = 0
     for index in range(300):
         row = sample("placing", generator("train", 6, index))

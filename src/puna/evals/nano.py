@@ -28,7 +28,7 @@ from puna.data.cards import CARDS
 from puna.data.chance import generator
 from puna.data.emoji import TRAIN_ARTISTS, UNSEEN_ARTIST, album, artists_of, codes, inventory, render_emoji
 from puna.data.languages import LANGUAGE_NAMES, LANGUAGES
-from puna.data.samples import picture_part
+from puna.data.row import picture_part
 from puna.data.text import language_documents
 from puna.stream import Message, Text
 

@@ -1,0 +1,47 @@
+"""`Sample`, one training row, and how conversations and pictures are put into it. Knows no kinds and no tokens."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from puna.data.skills import Turn
+from puna.stream import Image, Message, Text
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One training row: `messages`, or else `document` under `pictures`, or else `token_ids` as stored."""
+
+    kind: str
+    messages: tuple[Message, ...] = ()
+    document: str = ""
+    pictures: tuple[np.ndarray, ...] = ()
+    token_ids: np.ndarray | None = field(default=None)
+
+
+def picture_part(picture: np.ndarray) -> Image:
+    """A uint8 [64, 64, 3] picture as the one tile that `puna.media` would cut it into."""
+    return Image(tiles_of((picture,)), (1, 1))
+
+
+# The same float32 levels that `puna.media.tiling` gives.
+_LEVELS = ((np.arange(256, dtype=np.float32) / np.float32(255)) - np.float32(0.5)) / np.float32(0.5)
+
+
+def tiles_of(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """uint8 pictures as float32 tiles [M, 3, 64, 64] in [-1, 1]."""
+    return _LEVELS[np.stack(pictures).transpose(0, 3, 1, 2)]
+
+
+def chat(kind: str, turns: Sequence[Turn], pictures: Sequence[np.ndarray] = (), rng: random.Random | None = None) -> Sample:
+    """A conversation of `turns`; the pictures stand in its first message, before the text, or after it a quarter of the time."""
+    messages: list[Message] = []
+    for place, (question, answer) in enumerate(turns):
+        content: tuple[Text | Image, ...] = (Text(question),)
+        if place == 0 and pictures:
+            parts = tuple(picture_part(picture) for picture in pictures)
+            content = (*content, *parts) if rng and rng.random() < 0.25 else (*parts, *content)
+        messages += [Message("user", content), Message("assistant", (Text(answer),))]
+    return Sample(kind, messages=tuple(messages), pictures=tuple(pictures))
