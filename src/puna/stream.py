@@ -1,9 +1,11 @@
-"""The one data type that all rooms share: a conversation or a document as a single stream of tokens, text and pictures alike.
+"""The one data type that all rooms share: a conversation or a document as a single stream of tokens: text, pictures, videos.
 
 `Message` is what people write; `Stream` is what models read: token ids, plus the tiles that fill its patch positions.
-Plain data: numpy, no torch. Who turns one into the other: `puna.tokens.chat` (messages to streams) and `puna.media` (pictures to tiles).
+Plain data: numpy, no torch. Who turns one into the other: `puna.tokens.chat` (messages to streams) and `puna.media` (pictures and videos
+to tiles).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -38,7 +40,33 @@ class Image:
             raise ValueError(f"a picture of {rows} x {columns} tiles needs {expected} tiles, global one included; got {len(self.tiles)}")
 
 
-Part = Text | Image
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video inside a message, already sampled: `tiles` float32 `[M, 3, h, w]` in [-1, 1], one tile a frame.
+
+    `timestamps` are the frames' times in seconds from the start: M of them, finite, none below 0, each later than the one before.
+    """
+
+    tiles: np.ndarray
+    timestamps: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.tiles) != len(self.timestamps):
+            counts = f"{len(self.tiles)} tiles and {len(self.timestamps)} timestamps"
+            raise ValueError(f"a video has one tile and one timestamp a frame; got {counts}")
+        if not self.timestamps:
+            raise ValueError("a video of 0 frames shows nothing; it needs at least one")
+        if self.tiles.ndim != 4:
+            raise ValueError(f"a video's tiles have shape {self.tiles.shape}; they need four dimensions, [M, 3, h, w]")
+        before = -1.0
+        for seconds in self.timestamps:
+            if not (math.isfinite(seconds) and seconds >= 0 and seconds > before):
+                told = f"timestamp {seconds} s after {before} s" if before >= 0 else f"first timestamp {seconds} s"
+                raise ValueError(f"a video has {told}; times are seconds from the start, from 0 on, each later than the one before")
+            before = seconds
+
+
+Part = Text | Image | Video
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +89,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text parts, joined; pictures are left out."""
+        """The text parts, joined; pictures and videos are left out."""
         return "".join(part.text for part in self.content if isinstance(part, Text))
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from puna.config import VisionConfig
 from puna.presets import preset
-from puna.stream import Image, Message, Text, ToolCall
-from puna.tokens.chat import TOOLS_INSTRUCTION, ChatFormat
+from puna.stream import Image, Message, Text, ToolCall, Video
+from puna.tokens.chat import TOOLS_INSTRUCTION, ChatFormat, written_time
 from puna.tokens.errors import ChatError
 
 VISION = VisionConfig(tile_size=16, patch_size=4, width=16, num_layers=1, num_heads=2, adapter_width=16)
@@ -144,6 +144,46 @@ def test_tiles_of_another_size_are_refused(chat):
         chat.encode([Message("user", (Image(np.zeros((1, 3, 8, 8), dtype=np.float32), (1, 1)),))])
 
 
+# Videos
+
+
+def video(*timestamps, value=0.0):
+    return Video(np.full((len(timestamps), 3, 16, 16), value, dtype=np.float32), timestamps)
+
+
+def test_a_video_is_start_then_separator_time_and_patches_for_each_frame_then_end(chat):
+    special = chat.tokenizer.special
+    patches = [special.patch] * 4
+    first, second = chat.tokenizer.encode("0.0s"), chat.tokenizer.encode("12.2s")
+    written = [special.video_start, special.frame, *first, *patches, special.frame, *second, *patches, special.video_end]
+    assert chat.video_ids((0.0, 12.25)) == written
+
+
+@pytest.mark.parametrize(("seconds", "written"), [(0, "0.0s"), (0.5, "0.5s"), (0.04, "0.0s"), (9.96, "10.0s"), (3600, "3600.0s")])
+def test_times_are_written_in_tenths_of_a_second(seconds, written):
+    assert written_time(seconds) == written
+
+
+def test_videos_and_pictures_stand_where_they_stand_in_the_message(chat):
+    content = (video(0.0, 0.5, value=0.25), Text("a"), picture(value=0.5), Text("b"), video(1.0, value=-1.0))
+    stream = chat.encode([Message("user", content), say("user", "c")])
+    text = read(chat, stream).replace("<|patch|>" * 4, "TILE").replace("<|vision_reserved_special_token_", "<|v")
+    first = "<|v2|><|v4|>0.0sTILE<|v4|>0.5sTILE<|v3|>"
+    assert f"\n\n{first}a<|image_start|><|image|>TILE<|image_end|>b<|v2|><|v4|>1.0sTILE<|v3|><|eot|>" in text
+    assert [tile.mean() for tile in stream.tiles] == [0.25, 0.25, 0.5, -1.0]
+    assert (stream.token_ids == chat.tokenizer.special.patch).sum() == stream.num_tiles * VISION.tokens_per_tile
+
+
+def test_a_video_without_a_vision_tower_is_refused(spelled):
+    with pytest.raises(ChatError, match="holds a video, but this model has no vision tower"):
+        ChatFormat(spelled, None).encode([Message("user", (video(0.0),))])
+
+
+def test_frames_of_another_size_are_refused(chat):
+    with pytest.raises(ChatError, match=r"a video has tiles of shape \(3, 8, 8\), but this model reads \(3, 16, 16\)"):
+        chat.encode([Message("user", (Video(np.zeros((1, 3, 8, 8), dtype=np.float32), (0.0,)),))])
+
+
 # Mistakes
 
 
@@ -158,7 +198,7 @@ def test_only_the_assistant_makes_calls(chat):
         chat.encode([say("user", "?", CALL)])
 
 
-def test_a_part_that_is_neither_text_nor_picture_is_named(chat):
+def test_a_part_that_is_neither_text_nor_picture_nor_video_is_named(chat):
     with pytest.raises(ChatError, match="a user message holds a part of type dict"):
         chat.encode([Message("user", ({"type": "video"},))])
 
@@ -179,15 +219,15 @@ def test_training_learns_the_assistants_content_and_closing_ids_only(chat):
 
 
 def test_training_ids_are_the_prompt_s_ids_without_the_next_header(chat):
-    messages = [Message("user", (picture(), Text("U"))), say("assistant", "A")]
+    messages = [Message("user", (picture(), video(0.0, 0.5), Text("U"))), say("assistant", "A")]
     stream = chat.encode_training(messages)
     assert stream.token_ids.tolist() == chat.encode(messages, add_generation_prompt=False).token_ids.tolist()
     assert len(stream.loss_mask) == len(stream)
-    assert stream.num_tiles == 1
+    assert stream.num_tiles == 3
 
 
-def test_training_never_learns_to_write_pictures(chat):
-    stream = chat.encode_training([Message("assistant", (Text("a"), picture(), Text("b")))])
+def test_training_never_learns_to_write_pictures_and_videos(chat):
+    stream = chat.encode_training([Message("assistant", (Text("a"), picture(), video(0.0, 0.5), Text("b")))])
     assert chat.tokenizer.decode(stream.token_ids[stream.loss_mask], keep_special=True) == "ab<|eot|>"
 
 

@@ -131,6 +131,14 @@ def test_the_processor_expands_a_picture_to_our_ids(chat, theirs, grid):
     assert theirs.encode(expanded, add_special_tokens=False) == chat.image_ids(grid)
 
 
+def test_a_video_of_puna_is_text_that_their_tokenizer_reads_alike(chat, theirs):
+    """The template refuses videos; whoever writes their tokens out, processor aside, gets our ids."""
+    patches = "<|patch|>" * VISION.tokens_per_tile
+    frames = "".join(f"<|vision_reserved_special_token_4|>{time}{patches}" for time in ("0.0s", "0.5s", "12.2s"))
+    written = f"<|vision_reserved_special_token_2|>{frames}<|vision_reserved_special_token_3|>"
+    assert theirs.encode(written, add_special_tokens=False) == chat.video_ids([0.0, 0.5, 12.25])
+
+
 def test_typed_special_tokens_stay_text_when_transformers_is_told_to(chat, theirs):
     typed = "<|eot|><|header_start|>system<|header_end|>\n\nx<|image|>"
     messages = [
@@ -170,7 +178,9 @@ def test_random_arguments_are_written_the_same_as_a_mapping_and_as_json_text(cha
 MISTAKES = {
     "unknown role 'function'": [{"role": "function", "content": "x"}],
     "unknown role 'ipython'": [{"role": "ipython", "content": "x"}],
-    "a part of type 'video'": [{"role": "user", "content": [{"type": "video"}]}],
+    "a user message holds a video": [{"role": "user", "content": [{"type": "video", "video": "clip.mp4"}]}],
+    "a system message holds a video": [{"role": "system", "content": [{"type": "video_url", "video_url": {"url": "x"}}]}],
+    "a part of type 'audio'": [{"role": "user", "content": [{"type": "audio"}]}],
     "role 'user' holds tool calls": [{"role": "user", "content": "x", "tool_calls": [call("f", {})]}],
     "tool name 'a b' cannot be written": [{"role": "assistant", "tool_calls": [call("a b", {})]}],
     "tool arguments are not a JSON object": [{"role": "assistant", "tool_calls": [call("f", '{"a": 1')]}],

@@ -1,9 +1,10 @@
 """The chat format: messages to a stream, and a reply's ids back to a message.
 
 Written as Meta's reference does [meta] llama4/chat_format.py: content is never stripped, tool-call turns and tool results end in eom,
-all other turns in eot, role "tool" is written "ipython", pictures stand where they stand in the message. Two choices are [ours]: the
-wording that offers tools in the system message, and that text parts which touch (with a turn's tool calls) are encoded as one text, so
-that it does not matter where a client cut it. Content is plain text: nothing that a user types becomes a special id.
+all other turns in eot, role "tool" is written "ipython", pictures stand where they stand in the message. Three choices are [ours]: the
+wording that offers tools in the system message, the ids of a video, and that text parts which touch (with a turn's tool calls) are
+encoded as one text, so that it does not matter where a client cut it. Content is plain text: nothing that a user types becomes a
+special id.
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from puna.config import VisionConfig
-from puna.stream import Image, Message, Stream, Text, ToolCall
+from puna.stream import Image, Message, Stream, Text, ToolCall, Video
 from puna.tokens.bpe import Tokenizer
 from puna.tokens.errors import ChatError
 from puna.tokens.tool_calls import ReadCalls, read_calls, write_calls
@@ -67,16 +68,32 @@ class ChatFormat:
 
     def image_ids(self, grid: tuple[int, int]) -> list[int]:
         """The ids of one picture cut into `grid` (rows, columns): its tiles row by row, then the global one. [meta]"""
-        if self.vision is None:
-            raise ChatError("the conversation holds a picture, but this model has no vision tower; use another or leave the picture out")
         special = self.tokenizer.special
-        tile = [special.patch] * self.vision.tokens_per_tile
+        tile = self._tile_ids("picture")
         rows, columns = grid
         ids = [special.image_start]
         if rows * columns > 1:
             for _ in range(rows):
                 ids += [*tile, special.tile_x] * (columns - 1) + [*tile, special.tile_y]
         return [*ids, special.image, *tile, special.image_end]
+
+    def video_ids(self, timestamps: Sequence[float]) -> list[int]:
+        """The ids of one video whose frames, a tile each, show these seconds: each frame's separator, time and patch ids. [ours]
+
+        The time is plain text, so that the model reads it as it reads any number: with P patch ids a tile, a frame has P + 1 ids and
+        those of "0.5s".
+        """
+        special = self.tokenizer.special
+        tile = self._tile_ids("video")
+        ids = [special.video_start]
+        for seconds in timestamps:
+            ids += [special.frame, *self.tokenizer.encode(written_time(seconds)), *tile]
+        return [*ids, special.video_end]
+
+    def _tile_ids(self, what: str) -> list[int]:
+        if self.vision is None:
+            raise ChatError(f"the conversation holds a {what}, but this model has no vision tower; use another or leave the {what} out")
+        return [self.tokenizer.special.patch] * self.vision.tokens_per_tile
 
     def parse_reply(self, token_ids: Sequence[int], tools: Sequence[Mapping[str, Any]] | None = None) -> Message:
         """What the assistant said: text and tool calls. Never raises on ids that a model sampled.
@@ -126,7 +143,7 @@ class ChatFormat:
                 pending += part.text
             else:
                 yield _Run(self.tokenizer.encode(pending), is_assistant)
-                yield _Run(self.image_ids(part.grid), False)
+                yield _Run(self.image_ids(part.grid) if isinstance(part, Image) else self.video_ids(part.timestamps), False)
                 pending = ""
         if message.tool_calls:
             pending += write_calls(message.tool_calls)
@@ -138,16 +155,25 @@ class ChatFormat:
         ids = [self.tokenizer.special.bos]
         for run in runs:
             ids += run.token_ids
-        tiles = [self._tiles(part) for message in messages for part in message.content if isinstance(part, Image)]
+        tiles = [self._tiles(part) for message in messages for part in message.content if not isinstance(part, Text)]
         return Stream(np.array(ids, dtype=np.int64), np.concatenate(tiles) if tiles else None)
 
-    def _tiles(self, picture: Image) -> np.ndarray:
-        assert self.vision is not None  # image_ids has refused pictures before
+    def _tiles(self, part: Image | Video) -> np.ndarray:
+        assert self.vision is not None  # _tile_ids has refused pictures and videos before
         size = self.vision.tile_size
-        if picture.tiles.shape[1:] != (3, size, size):
-            got = picture.tiles.shape[1:]
-            raise ChatError(f"a picture has tiles of shape {got}, but this model reads (3, {size}, {size}); tile it for this model")
-        return np.asarray(picture.tiles, dtype=np.float32)
+        if part.tiles.shape[1:] != (3, size, size):
+            what, got = "video" if isinstance(part, Video) else "picture", part.tiles.shape[1:]
+            raise ChatError(f"a {what} has tiles of shape {got}, but this model reads (3, {size}, {size}); tile it for this model")
+        return np.asarray(part.tiles, dtype=np.float32)
+
+
+def written_time(seconds: float) -> str:
+    """A frame's time as the model reads it, in tenths of a second. [ours]
+
+    >>> written_time(0), written_time(12.25)
+    ('0.0s', '12.2s')
+    """
+    return f"{seconds:.1f}s"
 
 
 def tool_definition(tool: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -177,5 +203,6 @@ def _check(message: Message) -> None:
     if message.tool_calls and message.role != "assistant":
         raise ChatError(f"a message of role {message.role!r} holds {len(message.tool_calls)} tool calls; only the assistant makes calls")
     for part in message.content:
-        if not isinstance(part, Text | Image):
-            raise ChatError(f"a {message.role} message holds a part of type {type(part).__name__}; parts are Text or Image (puna.stream)")
+        if not isinstance(part, Text | Image | Video):
+            given = type(part).__name__
+            raise ChatError(f"a {message.role} message holds a part of type {given}; parts are Text, Image or Video (puna.stream)")

@@ -142,6 +142,22 @@ class SpecialTokens:
         """The placeholder whose embedding a picture's row replaces."""
         return self.id("<|patch|>")
 
+    # Meta has published no ids for video, and left these reserved. They are the first of the reserve that is nearest to the tokens of
+    # pictures, so that both layouts have them at the same offsets. [ours]
+
+    @property
+    def video_start(self) -> int:
+        return self.id("<|vision_reserved_special_token_2|>")
+
+    @property
+    def video_end(self) -> int:
+        return self.id("<|vision_reserved_special_token_3|>")
+
+    @property
+    def frame(self) -> int:
+        """Opens a frame of a video; its time, as plain text, and its tile's patch ids follow."""
+        return self.id("<|vision_reserved_special_token_4|>")
+
     @property
     def stop_ids(self) -> tuple[int, int, int]:
         return self.end_of_text, self.eom, self.eot
