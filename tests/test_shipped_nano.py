@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, Llama4ForConditionalGeneration
 
 import puna
 from puna.cli.main import app as command_line
-from puna.evals.nano import normalised
+from puna.evals.score import normalised
 from puna.model.count import count_parameters
 from puna.pipeline import Pipeline
 from puna.presets import nano_scout

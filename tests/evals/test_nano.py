@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from puna.data.chance import generator
 from puna.data.emoji import inventory
 from puna.data.phrases import number_word
-from puna.evals import nano
-from puna.evals.nano import Question, exact, has_loop, interval, is_well_formed, normalised
+from puna.evals.nano import bits, words
+from puna.evals.nano.card import TASKS, run_task
+from puna.evals.nano.replies import has_loop, is_well_formed, mixed_prompts, starters, stopping
+from puna.evals.score import Question, exact, interval, normalised, question_rng
 from puna.stream import Message
 
 
@@ -31,7 +34,7 @@ def test_answers_match_but_for_case_articles_spaces_and_a_full_stop() -> None:
 
 
 def test_a_perfect_pipeline_scores_all_and_a_silent_one_none() -> None:
-    questions = list(nano.number_word_questions())
+    questions = list(words.number_word_questions())
     right = exact("number-words", Scripted({question.text: question.expected for question in questions}), questions)
     wrong = exact("number-words", Scripted({}), questions)
     assert right.rate == 1.0 and right.correct == right.total == len(questions) and not right.misses
@@ -53,7 +56,7 @@ def test_the_interval_is_wilsons() -> None:
 
 
 def test_sums_asked_are_right() -> None:
-    for question in nano.sum_questions(100):
+    for question in words.sum_questions(100):
         expression = question.text.replace("×", "*").replace(" x ", " * ")
         a, sign, b = next(expression.split()[k : k + 3] for k in range(len(expression.split())) if expression.split()[k + 1] in "+-*")
         value = {"+": int(a) + int(b.rstrip("?.")), "-": int(a) - int(b.rstrip("?.")), "*": int(a) * int(b.rstrip("?."))}[sign]
@@ -61,9 +64,9 @@ def test_sums_asked_are_right() -> None:
 
 
 def test_number_words_and_translations_expect_the_drilled_words() -> None:
-    assert {q.expected for q in nano.number_word_questions() if q.group == "fr"} >= {number_word(17, "fr"), "cent"}
+    assert {q.expected for q in words.number_word_questions() if q.group == "fr"} >= {number_word(17, "fr"), "cent"}
     names = {emoji.names["ja"] for emoji in inventory().values()}
-    assert all(question.expected in names for question in nano.translation_questions() if question.group == "ja")
+    assert all(question.expected in names for question in words.translation_questions() if question.group == "ja")
 
 
 @pytest.mark.parametrize(
@@ -89,8 +92,8 @@ def test_a_loop_of_several_words_is_seen() -> None:
 
 
 def test_stopping_asks_two_hundred_prompts() -> None:
-    assert len(nano.mixed_prompts()) == 200
-    assert nano.stopping(Scripted({}, "Fine."), 40).rate == 1.0
+    assert len(mixed_prompts()) == 200
+    assert stopping(Scripted({}, "Fine."), 40).rate == 1.0
 
 
 def test_bits_per_byte_of_a_model_that_knows_nothing_is_the_uniform_cost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,11 +102,11 @@ def test_bits_per_byte_of_a_model_that_knows_nothing_is_the_uniform_cost(monkeyp
 
     tokenizer = byte_tokenizer()
     monkeypatch.setattr(
-        nano, "language_documents", lambda language, split: iter([Document(language, "s", "k", "A quiet day in May. " * 9, split)])
+        bits, "language_documents", lambda language, split: iter([Document(language, "s", "k", "A quiet day in May. " * 9, split)])
     )
     pipeline = SimpleNamespace(tokenizer=tokenizer, logits=lambda ids: np.zeros((len(ids), 256), np.float32))
-    bits, num_bytes = nano.bits_per_byte(pipeline, "en")
-    assert bits * num_bytes == pytest.approx(8 * len(tokenizer.encode("A quiet day in May. " * 9)))
+    cost, num_bytes = bits.bits_per_byte(pipeline, "en")
+    assert cost * num_bytes == pytest.approx(8 * len(tokenizer.encode("A quiet day in May. " * 9)))
 
 
 def test_the_shipped_starters_are_asked_in_every_language() -> None:
@@ -114,11 +117,18 @@ def test_the_shipped_starters_are_asked_in_every_language() -> None:
             said.append(messages[0]["content"][1]["text"])
             return SimpleNamespace(text="llama", finish_reason="stop")
 
-    score = nano.starters(Listener())
+    score = starters(Listener())
     assert len(said) == score.total and len(score.groups) == 12
     assert score.groups["en"][0] == 1
 
 
 def test_an_unknown_task_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="'nameing'.*naming"):
-        nano.run_task("nameing", Scripted({}))
+        run_task("nameing", Scripted({}))
+
+
+def test_questions_come_from_generators_that_training_cannot_reach() -> None:
+    assert question_rng("naming", 3).random() == question_rng("naming", 3).random()
+    firsts = {question_rng(task, index).random() for task in TASKS for index in range(20)}
+    trained = {generator("train", seed, index).random() for seed in range(20) for index in range(20)}
+    assert len(firsts) == 20 * len(TASKS) and not firsts & trained
