@@ -38,9 +38,9 @@ def quiet() -> Console:
 
 
 def trained(run: Run, out: Path, resume: bool = False) -> Model:
-    model, finished = train(run, out, resume=resume, console=quiet())
-    assert finished
-    return model
+    outcome = train(run, out, resume=resume, console=quiet())
+    assert outcome.finished
+    return outcome.model
 
 
 def bits(model: Model) -> list[Tensor]:
@@ -79,9 +79,9 @@ from puna.train import loop, train
 save, step = loop.save_state, loop._Loop._step
 
 
-def save_at_three(directory, model, optimizers, position, identity):
+def save_at_three(directory, learners, position, identity):
     if position.step == 3:
-        save(directory, model, optimizers, position, identity)
+        save(directory, learners, position, identity)
 
 
 def step_or_die(self):
@@ -150,9 +150,9 @@ def test_resuming_step_by_step_changes_nothing(undisturbed: Model, tmp_path: Pat
 
     monkeypatch.setattr(loop_module._Loop, "_step", step_and_stop)
     for done in range(1, 9):
-        model, finished = train(tiny_run(), tmp_path, resume=True, console=quiet())
-        assert finished == (done == 8)
-    assert same(undisturbed, model)
+        outcome = train(tiny_run(), tmp_path, resume=True, console=quiet())
+        assert outcome.finished == (done == 8)
+    assert same(undisturbed, outcome.model)
 
 
 def test_a_run_with_a_vision_tower_and_no_pictures_resumes(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_the_bias_works_while_it_trains_and_is_exactly_zero_after_the_last_decay
 
     def watched(self: Any) -> str:
         line = step(self)
-        seen.append(max(float(router.balance_bias.abs().max()) for router in routers(self.model)))
+        seen.append(max(float(router.balance_bias.abs().max()) for router in routers(next(iter(self.models.values())))))
         return line
 
     monkeypatch.setattr(loop_module._Loop, "_step", watched)
@@ -206,7 +206,7 @@ class BrokenRows(Alphabets):
 def test_a_loss_that_is_no_number_stops_with_its_step_and_rows_before_it_harms_a_weight(tmp_path: Path, weight: float) -> None:
     threads = threading.active_count()
     run = tiny_run(stages=(Stage(name="main", steps=8, source=BrokenRows(20, weight)),), checkpoint_every_s=-1.0)
-    with pytest.raises(TrainingError, match=r"step (\d+) \(main\): loss=nan.*rows (\d+) to (\d+).*checkpoint is whole") as caught:
+    with pytest.raises(TrainingError, match=r"step (\d+) \(main\): tiny has loss=nan.*rows (\d+) to (\d+).*checkpoint is whole") as caught:
         train(run, tmp_path, console=quiet())
     words = str(caught.value).replace(";", " ").split()
     first, last = int(words[words.index("rows") + 1]), int(words[words.index("to") + 1].rstrip("."))

@@ -55,8 +55,8 @@ def test_what_is_loaded_goes_on_bit_for_bit_as_what_was_saved(tmp_path: Path, st
     for seed in range(steps):
         saved.step(seed)
     position = Position(steps, 17, 2.5)
-    save_state(tmp_path / "state", *saved, position, RUN)
-    assert load_state(tmp_path / "state", *loaded, RUN) == position
+    save_state(tmp_path / "state", {"tiny": saved}, position, RUN)
+    assert load_state(tmp_path / "state", {"tiny": loaded}, RUN) == position
     assert same(saved.weights(), loaded.weights())
     for seed in range(10, 13):
         saved.step(seed)
@@ -68,8 +68,8 @@ def test_parameters_that_no_gradient_has_reached_have_no_state_to_restore(tmp_pa
     """A run that has met no picture yet: its vision tower has no momentum, on disk or off."""
     saved, loaded = setup(), setup(seed=1)
     saved.step()
-    save_state(tmp_path / "state", *saved, Position(), RUN)
-    load_state(tmp_path / "state", *loaded, RUN)
+    save_state(tmp_path / "state", {"tiny": saved}, Position(), RUN)
+    load_state(tmp_path / "state", {"tiny": loaded}, RUN)
     for one, other in zip(saved.optimizers, loaded.optimizers, strict=True):
         assert [len(s) for s in one.state_dict()["state"].values()] == [len(s) for s in other.state_dict()["state"].values()]
     projector = loaded.model.projector.weight
@@ -78,11 +78,11 @@ def test_parameters_that_no_gradient_has_reached_have_no_state_to_restore(tmp_pa
 
 @pytest.mark.parametrize("changes", [{"model": "other"}, {"seed": 1}, {"tokens_per_batch": 5}])
 def test_the_state_of_another_run_is_refused_by_name(tmp_path: Path, changes: dict[str, object]) -> None:
-    save_state(tmp_path / "state", *setup(), Position(), RUN)
+    save_state(tmp_path / "state", {"tiny": setup()}, Position(), RUN)
     fresh = setup(seed=1)
     before = fresh.weights()
     with pytest.raises(StateError, match=next(iter(changes))):
-        load_state(tmp_path / "state", *fresh, RUN | changes)
+        load_state(tmp_path / "state", {"tiny": fresh}, RUN | changes)
     assert same(before, fresh.weights())
 
 
@@ -100,11 +100,11 @@ def test_the_state_of_another_run_is_refused_by_name(tmp_path: Path, changes: di
 def test_a_state_of_another_shape_is_refused_and_changes_nothing(tmp_path: Path, changes: dict[str, Any]) -> None:
     saved = setup()
     saved.step()
-    save_state(tmp_path / "state", *saved, Position(), RUN)
+    save_state(tmp_path / "state", {"tiny": saved}, Position(), RUN)
     other = setup(tiny_config(**changes), seed=1)
     before = other.weights()
     with pytest.raises(StateError, match="text.layers|vision|projector"):
-        load_state(tmp_path / "state", *other, RUN)
+        load_state(tmp_path / "state", {"tiny": other}, RUN)
     assert same(before, other.weights())
     assert issubclass(StateError, ValueError)
 
@@ -151,7 +151,7 @@ def test_a_kill_at_any_moment_leaves_one_whole_state(tmp_path: Path, kill: Calla
                 except Killed:
                     kills += 1
                 kill(None)
-                found = load_state(directory, *run, RUN).step
+                found = load_state(directory, {"tiny": run}, RUN).step
                 assert found in (whole, step), f"killed at {first}, then at {second}"
                 assert (run.model.text.norm.weight == found).all()
                 whole = found
@@ -161,14 +161,14 @@ def test_a_kill_at_any_moment_leaves_one_whole_state(tmp_path: Path, kill: Calla
 def save_marked(directory: Path, run: Setup, step: int) -> int:
     """Save a state in which one weight says which step it is of."""
     run.model.text.norm.weight.data.fill_(step)
-    save_state(directory, *run, Position(step=step), RUN)
+    save_state(directory, {"tiny": run}, Position(step=step), RUN)
     return step
 
 
 def test_nothing_is_left_beside_a_whole_state(tmp_path: Path) -> None:
     run = setup()
     for step in range(3):
-        save_state(tmp_path / "state", *run, Position(step=step), RUN)
+        save_state(tmp_path / "state", {"tiny": run}, Position(step=step), RUN)
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
     assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["state.json", "state.safetensors"]
     assert json.loads((tmp_path / "state" / "state.json").read_text())["position"]["step"] == 2

@@ -9,6 +9,7 @@ import math
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from puna.model import Model
 from puna.model.experts import MoE
@@ -28,31 +29,39 @@ def routers(model: Model) -> list[Router]:
 
 
 class Balancer:
-    """Counts tokens per expert during a step, and moves the biases after it."""
+    """Counts tokens per expert during a step, and moves the biases after it. Nothing is read from a device until `load` is asked for."""
 
     def __init__(self, model: Model, rate: float) -> None:
         self.routers = routers(model)
         self.rate = rate
+        self.counts: list[Tensor] = []  # of the last step, one [E] a router
         for router in self.routers:
-            router.tokens_per_expert = torch.zeros(router.weight.shape[0], dtype=torch.int64)
+            router.tokens_per_expert = torch.zeros(router.weight.shape[0], dtype=torch.int64, device=router.weight.device)
 
-    def step(self, fade: float) -> Load:
-        """Nudge every bias, or shrink it by `fade` if that is below 1; clear the counts, and say how even the load was."""
-        entropies, shares, dead = [], [], 0
+    def step(self, fade: float) -> None:
+        """Nudge every bias, or shrink it by `fade` if that is below 1; start counting anew."""
+        self.counts = []
         for router in self.routers:
             counts = router.tokens_per_expert
             assert counts is not None
             load = counts.float()
-            share = load / load.sum().clamp(min=1)
-            entropies.append(float(-(share * share.clamp(min=1e-9).log()).sum()) / math.log(max(2, len(share))))
-            shares.append(float(share.max()))
-            dead += int((counts == 0).sum())
             bias = router.balance_bias
             if fade < 1:
                 bias *= fade
             else:
                 bias += self.rate * torch.sign(load.mean() - load)
                 bias -= bias.mean()
+            self.counts.append(counts.clone())
             counts.zero_()
-        count = max(1, len(self.routers))
-        return Load(sum(entropies) / count, max(shares, default=0.0), dead)
+
+    def load(self) -> Load:
+        """How even the last step's load was."""
+        if not self.counts:
+            return Load(0.0, 0.0, 0)
+        entropies, shares, dead = [], [], 0
+        for counts in (counts.cpu() for counts in self.counts):
+            share = counts.float() / counts.sum().clamp(min=1)
+            entropies.append(float(-(share * share.clamp(min=1e-9).log()).sum()) / math.log(max(2, len(share))))
+            shares.append(float(share.max()))
+            dead += int((counts == 0).sum())
+        return Load(sum(entropies) / len(entropies), max(shares), dead)

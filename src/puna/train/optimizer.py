@@ -6,6 +6,7 @@ Embeddings, head, router, norms, biases and vision's patch and position tables t
 """
 
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ _STEPS = 5
 _RMS = 0.2  # typical RMS of an AdamW update [paper: Moonlight]
 _ROUTER_LR = 0.25  # [ours] routers that learn as fast as the rest collapse on a few experts in the first hundred steps
 _ADAMW_PARTS = ("embed", "head", "router", "norm", "class_embedding", "position_embedding", "patch_embed")
+
+
+OptimizerName = Literal["muon", "adamw"]
 
 
 def orthogonalize(update: Tensor) -> Tensor:
@@ -61,15 +65,20 @@ def is_matrix(name: str, parameter: Tensor) -> bool:
     return parameter.ndim >= 2 and not any(part in name for part in _ADAMW_PARTS)
 
 
-def build_optimizers(model: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Muon and AdamW over `model`; a schedule scales each group's `peak_lr`. Weight decay is Muon's alone."""
+def build_optimizers(model: nn.Module, lr: float, weight_decay: float, name: OptimizerName = "muon") -> list[torch.optim.Optimizer]:
+    """Muon for the matrices and AdamW for the rest, or AdamW for all; a schedule scales each group's `peak_lr`. Only matrices decay."""
     parts: dict[str, list[nn.Parameter]] = {"matrices": [], "routers": [], "others": []}
-    for name, parameter in model.named_parameters():
-        parts["matrices" if is_matrix(name, parameter) else "routers" if "router" in name else "others"].append(parameter)
+    for path, parameter in model.named_parameters():
+        parts["matrices" if is_matrix(path, parameter) else "routers" if "router" in path else "others"].append(parameter)
     groups = [{"params": parts["others"], "peak_lr": lr}]
     if parts["routers"]:
         groups.append({"params": parts["routers"], "peak_lr": lr * _ROUTER_LR})
+    if name == "adamw":
+        groups.append({"params": parts["matrices"], "peak_lr": lr, "weight_decay": weight_decay})
+    adamw = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0, fused=True)
+    if name == "adamw":
+        return [adamw]
     muon = Muon(parts["matrices"], lr=lr, weight_decay=weight_decay)
     for group in muon.param_groups:
         group["peak_lr"] = lr
-    return [muon, torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0, fused=True)]
+    return [muon, adamw]

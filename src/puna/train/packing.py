@@ -36,13 +36,17 @@ class RowSource(Protocol):
 
 @dataclass(slots=True)
 class TrainingBatch:
-    """A packed batch with its targets: `targets` and `weights` `[T]`, `kinds` one name a row, `cursor` the next row's index."""
+    """A packed batch with its targets: `targets` and `weights` `[T]`, `kinds` one name a row, `cursor` the next row's index.
+
+    `share` is this batch's part of its step's loss: 1 unless a step has several batches.
+    """
 
     batch: Batch
     targets: Tensor
     weights: Tensor
     kinds: tuple[str, ...]
     cursor: int
+    share: float = 1.0
 
     def loss_by_kind(self, cross_entropy_T: Tensor) -> dict[str, tuple[float, int]]:
         """Sum of the loss and number of scored tokens of each kind."""

@@ -1,0 +1,42 @@
+"""A model in training with what trains it: its optimisers, its clipping, and the balance of its experts.
+
+A run has one learner, or several that see the same batches. They share nothing but the batch and the schedule.
+"""
+
+import torch
+from torch import Tensor
+
+from puna.config import ModelConfig
+from puna.model import Model
+from puna.model.init import initialize
+from puna.train.balance import Balancer
+from puna.train.optimizer import OptimizerName, build_optimizers
+
+
+class Learner:
+    """Fresh weights from `seed`; gradients come from outside, `update` uses them up."""
+
+    def __init__(
+        self, config: ModelConfig, *, seed: int, lr: float, weight_decay: float, balance_rate: float, optimizer: OptimizerName
+    ) -> None:
+        self.model = initialize(Model(config), torch.Generator().manual_seed(seed)).train()
+        self.optimizers = build_optimizers(self.model, lr, weight_decay, optimizer)
+        self.balancer = Balancer(self.model, balance_rate)
+
+    def clip(self, norm: float) -> Tensor:
+        """Scale the gradients down to `norm`; returns the norm they had, a number on the model's device."""
+        return torch.nn.utils.clip_grad_norm_(self.model.parameters(), norm)
+
+    def update(self, rate: float, fade: float) -> None:
+        """One optimiser step at `rate` times the peak learning rate, then the balance (see `Balancer.step`)."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * rate
+            optimizer.step()
+        self.forget()
+        self.balancer.step(fade)
+
+    def forget(self) -> None:
+        """Drop the gradients without using them."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
