@@ -11,9 +11,10 @@ from torch import Tensor
 from puna.kernels.attention import packed_attention, plan_packing, segments
 from puna.kernels.experts import grouped_experts
 from puna.kernels.fusion import fused_elementwise, fusible
-from puna.model.feed_forward import swiglu
-from puna.model.norm import rms_normalize
-from puna.model.rope import rotate, rotate_fusible
+from puna.model import Batch, Model
+from puna.model.attention import PositionTerms
+from puna.stream import Stream
+from puna.testing.models import tiny_config, tiny_model
 
 FP32_TOLERANCE = 2e-6  # of the largest value: a fused step may contract a product and a sum
 
@@ -53,13 +54,9 @@ def experts(x: Tensor, w_gate_up: Tensor, w_down: Tensor) -> Tensor:
 
 
 CASES: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
-    "norm": (lambda x: rms_normalize(x, 1e-5), (randn(5, 32),)),
-    "swiglu": (swiglu, (randn(5, 24), randn(5, 24))),
-    "rope": (lambda x: rotate_fusible(x, *ANGLES), (randn(5, 2, 8),)),
     "attention": (attention, (randn(30, 2, 8), randn(30, 1, 8), randn(30, 1, 8))),
     "experts": (experts, (randn(30, 16), randn(3, 16, 16), randn(3, 8, 16))),
 }
-ANGLES = (randn(5, 4).cos(), randn(5, 4).sin())
 
 
 @needs_compiler
@@ -68,6 +65,34 @@ def test_fused_equals_plain_with_every_gradient(name: str) -> None:
     function, leaves = CASES[name]
     for plain, fused in zip(*both(function, *leaves), strict=True):
         torch.testing.assert_close(fused, plain, atol=FP32_TOLERANCE * float(plain.abs().max()), rtol=0)
+
+
+def block_and_gradients(model: Model, place: int, is_fused: bool, low: bool) -> list[Tensor]:
+    """Output of one decoder layer, gradients of its input and of all its parameters."""
+    batch = Batch.from_streams([Stream(torch.arange(21).numpy()), Stream(torch.arange(9).numpy())])
+    terms = PositionTerms.of(batch.positions, model.config, "modulo")
+    x = randn(30, model.config.width).requires_grad_()
+    block = model.text.layers[place]
+    with fused_elementwise(is_fused), torch.autocast("cpu", torch.bfloat16, enabled=low):
+        out = block(x, terms, batch, None)
+        return [out.detach(), *torch.autograd.grad(out, [x, *block.parameters()], torch.cos(out.detach()))]
+
+
+@needs_compiler
+@pytest.mark.parametrize("low", [False, True], ids=["fp32", "bf16"])
+def test_every_kind_of_layer_is_the_same_fused(low: bool) -> None:
+    """RoPE with QK norm and experts, dense, and NoPE with temperature."""
+    model = tiny_model(tiny_config(vision=None, moe_layers=(0, 3)))
+    kinds = [(layer.rope, layer.feed_forward) for layer in model.config.layers()]
+    assert [kinds[place] for place in (0, 1, 3)] == [(True, "moe"), (True, "dense"), (False, "moe")]
+    for place in (0, 1, 3):
+        names = ["out", "x", *(name for name, _ in model.text.layers[place].named_parameters())]
+        results = (block_and_gradients(model, place, is_fused, low) for is_fused in (False, True))
+        for name, plain, fused in zip(names, *results, strict=True):
+            tolerance = (2e-2 if low else 1e-5) * float(plain.abs().max())
+            torch.testing.assert_close(
+                fused, plain, atol=tolerance, rtol=0, msg=lambda text, place=place, name=name: f"layer {place}, {name}: {text}"
+            )
 
 
 @needs_compiler
@@ -97,5 +122,10 @@ def test_nothing_is_compiled_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_marked_function_keeps_its_name_and_the_nesting_is_undone() -> None:
-    assert rms_normalize.__name__ == "rms_normalize"
-    assert torch.equal(rotate_fusible(randn(5, 2, 8), *ANGLES), rotate(randn(5, 2, 8), *ANGLES))
+    def twice(x: Tensor) -> Tensor:
+        return 2 * x
+
+    assert fusible(symbolic_shapes=False)(twice).__name__ == "twice"
+    with fused_elementwise():
+        with fused_elementwise(False):
+            assert fusible(symbolic_shapes=False)(twice)(4) == 8  # a number: nothing to compile

@@ -12,7 +12,7 @@ from puna.config import LayerSpec, ModelConfig
 from puna.kernels.attention import packed_attention
 from puna.model.batch import Batch, KVCache
 from puna.model.norm import rms_normalize
-from puna.model.rope import RopeMode, rotate_fusible, rotation, temperature
+from puna.model.rope import RopeMode, rotate, rotation, temperature
 
 
 class PositionTerms(NamedTuple):
@@ -42,15 +42,23 @@ class Attention(nn.Module):
         self.wo = nn.Linear(config.num_heads * config.head_width, config.width, bias=False)
 
     def forward(self, x_TD: Tensor, terms: PositionTerms, batch: Batch, cache: KVCache | None) -> Tensor:
+        return self.wo(self.attend(*self.project(x_TD, terms), batch, cache))
+
+    def project(self, x_TD: Tensor, terms: PositionTerms) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries `[T, N, H]`, keys and values `[T, K, H]` as attention reads them."""
         q_TNH, k_TKH, v_TKH = (w(x_TD).unflatten(-1, (-1, self.head_width)) for w in (self.wq, self.wk, self.wv))
         if self.layer.rope:
-            q_TNH, k_TKH = rotate_fusible(q_TNH, terms.cos, terms.sin), rotate_fusible(k_TKH, terms.cos, terms.sin)
+            q_TNH, k_TKH = rotate(q_TNH, terms.cos, terms.sin), rotate(k_TKH, terms.cos, terms.sin)
         if self.layer.qk_norm:  # after RoPE, per head, without weights [stated]
             q_TNH, k_TKH = rms_normalize(q_TNH, self.eps), rms_normalize(k_TKH, self.eps)
         if self.layer.temperature:  # only q: the cache stays free of it. Cast back to the activations' dtype [hf]
             q_TNH = (q_TNH * terms.temperature_T[:, None, None]).to(q_TNH.dtype)
+        return q_TNH, k_TKH, v_TKH
+
+    def attend(self, q_TNH: Tensor, k_TKH: Tensor, v_TKH: Tensor, batch: Batch, cache: KVCache | None) -> Tensor:
+        """Each token's view of its sequence, or of its chunk: `[T, N * H]`, what `wo` reads."""
         if cache is None:
             out_TNH = packed_attention(q_TNH, k_TKH, v_TKH, batch.plan(self.layer.chunk), self.scale)
         else:
             out_TNH = cache.attend(self.layer, q_TNH, k_TKH, v_TKH, batch, self.scale)
-        return self.wo(torch.flatten(out_TNH, 1))
+        return torch.flatten(out_TNH, 1)

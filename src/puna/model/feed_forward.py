@@ -3,13 +3,6 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from puna.kernels.fusion import fusible
-
-
-@fusible(symbolic_shapes=False)
-def swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    return F.silu(gate) * up
-
 
 class FeedForward(nn.Module):
     """`w_down(silu(w_gate x) * w_up x)`, no biases."""
@@ -21,4 +14,4 @@ class FeedForward(nn.Module):
         self.w_down = nn.Linear(hidden_width, width, bias=False)
 
     def forward(self, x_TD: Tensor) -> Tensor:
-        return self.w_down(swiglu(self.w_gate(x_TD), self.w_up(x_TD)))
+        return self.w_down(F.silu(self.w_gate(x_TD)) * self.w_up(x_TD))

@@ -3,10 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from puna.kernels.fusion import fusible
 
-
-@fusible(symbolic_shapes=False)
 def rms_normalize(x: Tensor, eps: float) -> Tensor:
     """`x / sqrt(mean(x^2) + eps)` over the last axis, computed in fp32, returned in x's dtype. Also the weightless QK norm."""
     x32 = x.float()

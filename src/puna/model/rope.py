@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from puna.config import ModelConfig
-from puna.kernels.fusion import fusible
 
 RopeMode = Literal["modulo", "absolute"]
 
@@ -56,9 +55,6 @@ def rotate(x_TNH: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     even, odd = x_TNH.float().unflatten(-1, (-1, 2)).unbind(-1)
     cos, sin = cos.unsqueeze(-2), sin.unsqueeze(-2)
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2).to(x_TNH.dtype)
-
-
-rotate_fusible = fusible(symbolic_shapes=False)(rotate)
 
 
 def temperature(positions: Tensor, config: ModelConfig) -> Tensor:

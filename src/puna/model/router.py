@@ -30,10 +30,19 @@ class Router(nn.Module):
         self.tokens_per_expert: Tensor | None = None  # counted when a trainer or an engine sets it to zeros [E]
 
     def forward(self, x_TD: Tensor) -> Routing:
+        """Choose, and count the choice."""
+        routing = self.choose(x_TD)
+        self.count(routing.expert_ids_T)
+        return routing
+
+    def choose(self, x_TD: Tensor) -> Routing:
         """Sigmoid in fp32, then cast [hf]: in bf16 a saturated sigmoid would make ties that the logits do not have."""
         logits_TE = nn.functional.linear(x_TD, self.weight).float()
         expert_ids_T = (logits_TE.detach() + self.balance_bias).argmax(dim=-1)
         scores_T = logits_TE.gather(1, expert_ids_T[:, None]).squeeze(1).sigmoid()
-        if self.tokens_per_expert is not None:
-            self.tokens_per_expert += torch.bincount(expert_ids_T, minlength=logits_TE.shape[1])
         return Routing(expert_ids_T, scores_T.to(x_TD.dtype), logits_TE)
+
+    def count(self, expert_ids_T: Tensor) -> None:
+        """Add to `tokens_per_expert`, where someone asked for it."""
+        if self.tokens_per_expert is not None:
+            self.tokens_per_expert += torch.bincount(expert_ids_T, minlength=len(self.tokens_per_expert))
