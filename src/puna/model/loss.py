@@ -12,8 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_CHUNK_T = 256  # a chunk's fp32 logits stay in a CPU's cache
-_CHUNK_T_GPU = 4096  # where launching kernels costs more than missing a cache
+from puna.kernels.fusion import fusible
+
+_CHUNK_T = 512  # a chunk's bf16 logits stay in a CPU's cache
+_CHUNK_T_GPU = 8192  # where launching kernels costs more than missing a cache
+_ROW_STEP = 64  # the last chunk is filled up to a multiple of this: few distinct shapes reach the matrix products (`docs/log.md`)
+
+
+class Chunk(NamedTuple):
+    """Rows of the batch that are scored together `[R]`: the first `real` are distinct, the others are filling and weigh nothing."""
+
+    rows: Tensor
+    real: int
 
 
 class Loss(NamedTuple):
@@ -35,48 +45,68 @@ def reference_loss(hidden_TD: Tensor, head_VD: Tensor, targets_T: Tensor, weight
 def next_token_loss(hidden_TD: Tensor, head_VD: Tensor, targets_T: Tensor, weights_T: Tensor, z_loss: float = 0.0) -> Loss:
     """Same as `reference_loss`, in chunks; products in hidden's dtype (bf16 in training), sums in fp32."""
     head = HeadLoss(hidden_TD, head_VD, weights_T, z_loss)
-    for rows in scored_chunks(weights_T):
-        head.add(rows, targets_T[rows])
+    for chunk in scored_chunks(weights_T):
+        head.add(chunk, targets_T[chunk.rows])
     return head.loss()
 
 
-def scored_chunks(weights_T: Tensor) -> tuple[Tensor, ...]:
-    """Indices of the scored tokens, a chunk at a time: tokens of weight zero cost nothing."""
-    return weights_T.nonzero().squeeze(1).split(_chunk_size(weights_T))
+def scored_chunks(weights_T: Tensor) -> list[Chunk]:
+    """The scored tokens, a chunk at a time: tokens of weight zero cost nothing. Sizes are multiples of `_ROW_STEP`."""
+    chunks = []
+    for rows in weights_T.nonzero().squeeze(1).split(_CHUNK_T if weights_T.device.type == "cpu" else _CHUNK_T_GPU):
+        surplus = -len(rows) % _ROW_STEP
+        chunks.append(Chunk(torch.cat((rows, rows[:1].expand(surplus))), len(rows)))
+    return chunks
 
 
-def _chunk_size(like: Tensor) -> int:
-    return _CHUNK_T if like.device.type == "cpu" else _CHUNK_T_GPU
+@fusible(symbolic_shapes=True)
+def log_sum(logits_RV: Tensor) -> Tensor:
+    """`logsumexp` `[R]` in fp32. (torch's own compiles to scalar code.)"""
+    x_RV = logits_RV.float()
+    top_R1 = x_RV.amax(-1, keepdim=True)
+    return ((x_RV - top_R1).exp().sum(-1, keepdim=True).log() + top_R1).squeeze(1)
 
 
-class Head:
-    """A head applied to chunks of rows, always into the same memory: buffers of this size go back to the system when freed, and a
-    step then spends its time in page faults (`docs/log.md`).
-    """
+@fusible(symbolic_shapes=True)
+def divergence(soft_RV: Tensor, soft_lse_R: Tensor, logits_RV: Tensor, lse_R: Tensor) -> Tensor:
+    """KL(softmax(soft) || softmax(logits)) `[R]`, fp32."""
+    soft_log_p_RV = soft_RV.float() - soft_lse_R[:, None]
+    return (soft_log_p_RV.exp() * (soft_log_p_RV - (logits_RV.float() - lse_R[:, None]))).sum(-1)
 
-    @torch.no_grad()
-    def __init__(self, hidden_TD: Tensor, head_VD: Tensor) -> None:
-        self.hidden_TD = hidden_TD
-        self.weight_VD = head_VD.to(hidden_TD.dtype)
-        most = min(len(hidden_TD), _chunk_size(hidden_TD))
-        self.low_RV = hidden_TD.new_empty(most, len(head_VD))
-        self.full_RV = hidden_TD.new_empty(most, len(head_VD), dtype=torch.float32)
 
-    @torch.no_grad()
-    def logits(self, h_RD: Tensor) -> Tensor:
-        """Logits in fp32 `[R, V]`, of which `low_RV` keeps what they were before the cast. The next call overwrites both."""
-        torch.mm(h_RD, self.weight_VD.T, out=self.low_RV[: len(h_RD)])
-        return self.full_RV[: len(h_RD)].copy_(self.low_RV[: len(h_RD)])
+@fusible(symbolic_shapes=True)
+def hard_gradient(logits_RV: Tensor, lse_R: Tensor, targets_R: Tensor, all_R: Tensor, gold_R: Tensor) -> Tensor:
+    """`all * softmax(logits) - gold * onehot(targets)` in the logits' dtype: nothing of their size is ever held in fp32."""
+    p_RV = (logits_RV.float() - lse_R[:, None]).exp() * all_R[:, None]
+    is_gold_RV = torch.arange(logits_RV.shape[1], device=logits_RV.device)[None, :] == targets_R[:, None]
+    return torch.where(is_gold_RV, p_RV - gold_R[:, None], p_RV).to(logits_RV.dtype)
+
+
+@fusible(symbolic_shapes=True)
+def mixed_gradient(
+    logits_RV: Tensor,
+    lse_R: Tensor,
+    targets_R: Tensor,
+    all_R: Tensor,
+    gold_R: Tensor,
+    soft_RV: Tensor,
+    soft_lse_R: Tensor,
+    soft_weights_R: Tensor,
+) -> Tensor:
+    """`hard_gradient(...) - soft_weights * softmax(soft)`."""
+    p_RV = (logits_RV.float() - lse_R[:, None]).exp() * all_R[:, None]
+    p_RV = p_RV - (soft_RV.float() - soft_lse_R[:, None]).exp() * soft_weights_R[:, None]
+    is_gold_RV = torch.arange(logits_RV.shape[1], device=logits_RV.device)[None, :] == targets_R[:, None]
+    return torch.where(is_gold_RV, p_RV - gold_R[:, None], p_RV).to(logits_RV.dtype)
 
 
 class SoftTargets(NamedTuple):
-    """Another model's view of a chunk: its fp32 `logits_RV`, their softmax `p_RV` and log-sum `lse_R`, and how much it is to count.
+    """Another model's view of a chunk: its `logits_RV`, their log-sum `lse_R`, and how much it is to count.
 
     `trust` maps the log-probabilities that the model in training gives the gold tokens `[R]` to weights in [0, 1] `[R]`.
     """
 
     logits_RV: Tensor
-    p_RV: Tensor
     lse_R: Tensor
     trust: Callable[[Tensor], Tensor]
 
@@ -84,46 +114,43 @@ class SoftTargets(NamedTuple):
 class HeadLoss:
     """The loss of one model's head: value and gradients, made together while a chunk's logits are at hand.
 
-    One pass over the vocabulary, not two. `add` every chunk once, then take `loss()`. `divergence_T` and `trust_T` are KL(soft || model) and
-    its weight per token, 0 where there were no soft targets.
+    One product with the vocabulary, not two. `add` every chunk once, then take `loss()`. `divergence_T` and `trust_T` are
+    KL(soft || model) and its weight per token, 0 where there were no soft targets.
     """
 
     @torch.no_grad()
     def __init__(self, hidden_TD: Tensor, head_VD: Tensor, weights_T: Tensor, z_loss: float) -> None:
         self.hidden_TD, self.head_VD, self.z_loss = hidden_TD, head_VD, z_loss
-        self.head = Head(hidden_TD, head_VD)
+        self.head_low_VD = head_VD.to(hidden_TD.dtype)
         self.weights_T = weights_T / weights_T.sum().clamp(min=1e-9)
         self.grad_hidden_TD = torch.zeros_like(hidden_TD)
         self.grad_head_VD = torch.zeros_like(head_VD, dtype=torch.float32)
-        self.grad_head_low_VD = torch.empty_like(self.head.weight_VD)
         self.cross_entropy_T, self.divergence_T, self.trust_T = torch.zeros(3, len(weights_T), device=hidden_TD.device)
         self.total = torch.zeros((), device=hidden_TD.device)
 
     @torch.no_grad()
-    def add(self, rows: Tensor, target_R: Tensor, soft: SoftTargets | None = None) -> None:
-        """Score the chunk `rows` against its gold tokens, and against soft targets where given."""
-        h_RD, weight_R = self.hidden_TD[rows], self.weights_T[rows]
-        logits_RV = self.head.logits(h_RD)
-        gold_R = logits_RV.gather(1, target_R[:, None]).squeeze(1)
-        top_R = logits_RV.amax(-1)
-        apart_R = None if soft is None else torch.sub(soft.logits_RV, logits_RV).mul_(soft.p_RV).sum(-1)
-        p_RV = torch.softmax(logits_RV, -1, out=logits_RV)  # in place: a third less time than exp, sum and product
-        lse_R = top_R - p_RV.amax(-1).log()  # the largest probability is 1 / sum(exp(logits - top)), never tiny
-        hard_R, loss_R = weight_R, lse_R - gold_R
-        self.cross_entropy_T[rows] = loss_R
-        grad_RV = p_RV.mul_((weight_R * (1 + 2 * self.z_loss * lse_R))[:, None])
-        if soft is not None and apart_R is not None:
-            divergence_R = apart_R - soft.lse_R + lse_R
+    def add(self, chunk: Chunk, targets_R: Tensor, soft: SoftTargets | None = None) -> None:
+        """Score a chunk against its gold tokens `[R]`, and against soft targets where given."""
+        real, rows = chunk.rows[: chunk.real], slice(chunk.real)
+        h_RD, weights_R = self.hidden_TD[chunk.rows], self.weights_T[chunk.rows]
+        weights_R[chunk.real :] = 0
+        logits_RV = h_RD @ self.head_low_VD.T
+        lse_R = log_sum(logits_RV)
+        loss_R = lse_R - logits_RV.gather(1, targets_R[:, None]).squeeze(1)
+        self.cross_entropy_T[real] = loss_R[rows]
+        all_R = weights_R * (1 + 2 * self.z_loss * lse_R)
+        if soft is None:
+            grad_RV = hard_gradient(logits_RV, lse_R, targets_R, all_R, weights_R)
+        else:
+            divergence_R = divergence(soft.logits_RV, soft.lse_R, logits_RV, lse_R)
             trust_R = soft.trust(-loss_R)
-            self.divergence_T[rows], self.trust_T[rows] = divergence_R, trust_R
+            self.divergence_T[real], self.trust_T[real] = divergence_R[rows], trust_R[rows]
             loss_R = (1 - trust_R) * loss_R + trust_R * divergence_R
-            hard_R = weight_R * (1 - trust_R)
-            grad_RV.addcmul_(soft.p_RV, (weight_R * trust_R)[:, None], value=-1)
-        grad_RV[torch.arange(len(rows), device=rows.device), target_R] -= hard_R
-        self.total += ((loss_R + self.z_loss * lse_R.square()) * weight_R).sum()
-        grad_low_RV = self.head.low_RV[: len(rows)].copy_(grad_RV)
-        self.grad_hidden_TD[rows] = grad_low_RV @ self.head.weight_VD
-        self.grad_head_VD += torch.mm(grad_low_RV.T, h_RD, out=self.grad_head_low_VD)
+            weights = weights_R * (1 - trust_R), soft.logits_RV, soft.lse_R, weights_R * trust_R
+            grad_RV = mixed_gradient(logits_RV, lse_R, targets_R, all_R, *weights)
+        self.total += ((loss_R + self.z_loss * lse_R.square()) * weights_R).sum()
+        self.grad_hidden_TD[real] = (grad_RV @ self.head_low_VD)[rows]
+        self.grad_head_VD += grad_RV.T @ h_RD
 
     def loss(self) -> Loss:
         """The sum of the chunks, differentiable with respect to hidden states and head."""
