@@ -46,6 +46,6 @@ def test_one_first_position_a_stream() -> None:
 def test_layers_of_one_chunk_share_one_plan_and_others_have_their_own() -> None:
     batch = Batch.from_streams([stream(*range(20))])
     assert batch.plan(8) is batch.plan(8)
-    assert [len(bucket.kept) for bucket in batch.plan(None).buckets] == [20]
-    assert sorted(len(bucket.kept) for bucket in batch.plan(8).buckets) == [4, 16]
+    assert [int(bucket.lengths.sum()) for bucket in batch.plan(None).buckets] == [20]
+    assert sorted(int(bucket.lengths.sum()) for bucket in batch.plan(8).buckets) == [4, 16]
     assert Batch.from_streams([stream(1)]).plan(8) is not batch.plan(8)
