@@ -50,10 +50,15 @@ def next_token_loss(hidden_TD: Tensor, head_VD: Tensor, targets_T: Tensor, weigh
     return head.loss()
 
 
+def chunk_size(like: Tensor) -> int:
+    """The most rows that are scored together on the tensor's device."""
+    return _CHUNK_T if like.device.type == "cpu" else _CHUNK_T_GPU
+
+
 def scored_chunks(weights_T: Tensor) -> list[Chunk]:
     """The scored tokens, a chunk at a time: tokens of weight zero cost nothing. Sizes are multiples of `_ROW_STEP`."""
     chunks = []
-    for rows in weights_T.nonzero().squeeze(1).split(_CHUNK_T if weights_T.device.type == "cpu" else _CHUNK_T_GPU):
+    for rows in weights_T.nonzero().squeeze(1).split(chunk_size(weights_T)):
         surplus = -len(rows) % _ROW_STEP
         chunks.append(Chunk(torch.cat((rows, rows[:1].expand(surplus))), len(rows)))
     return chunks
@@ -75,15 +80,15 @@ def divergence(soft_RV: Tensor, soft_lse_R: Tensor, logits_RV: Tensor, lse_R: Te
 
 
 @fusible(symbolic_shapes=True)
-def hard_gradient(logits_RV: Tensor, lse_R: Tensor, targets_R: Tensor, all_R: Tensor, gold_R: Tensor) -> Tensor:
-    """`all * softmax(logits) - gold * onehot(targets)` in the logits' dtype: nothing of their size is ever held in fp32."""
+def hard_gradient_(logits_RV: Tensor, lse_R: Tensor, targets_R: Tensor, all_R: Tensor, gold_R: Tensor) -> Tensor:
+    """`all * softmax(logits) - gold * onehot(targets)`, written over the logits: nothing of their size is made anew, nor held in fp32."""
     p_RV = (logits_RV.float() - lse_R[:, None]).exp() * all_R[:, None]
     is_gold_RV = torch.arange(logits_RV.shape[1], device=logits_RV.device)[None, :] == targets_R[:, None]
-    return torch.where(is_gold_RV, p_RV - gold_R[:, None], p_RV).to(logits_RV.dtype)
+    return logits_RV.copy_(torch.where(is_gold_RV, p_RV - gold_R[:, None], p_RV))
 
 
 @fusible(symbolic_shapes=True)
-def mixed_gradient(
+def mixed_gradient_(
     logits_RV: Tensor,
     lse_R: Tensor,
     targets_R: Tensor,
@@ -93,11 +98,11 @@ def mixed_gradient(
     soft_lse_R: Tensor,
     soft_weights_R: Tensor,
 ) -> Tensor:
-    """`hard_gradient(...) - soft_weights * softmax(soft)`."""
+    """`hard_gradient_(...) - soft_weights * softmax(soft)`."""
     p_RV = (logits_RV.float() - lse_R[:, None]).exp() * all_R[:, None]
     p_RV = p_RV - (soft_RV.float() - soft_lse_R[:, None]).exp() * soft_weights_R[:, None]
     is_gold_RV = torch.arange(logits_RV.shape[1], device=logits_RV.device)[None, :] == targets_R[:, None]
-    return torch.where(is_gold_RV, p_RV - gold_R[:, None], p_RV).to(logits_RV.dtype)
+    return logits_RV.copy_(torch.where(is_gold_RV, p_RV - gold_R[:, None], p_RV))
 
 
 class SoftTargets(NamedTuple):
@@ -123,6 +128,9 @@ class HeadLoss:
         self.hidden_TD, self.head_VD, self.z_loss = hidden_TD, head_VD, z_loss
         self.head_low_VD = head_VD.to(hidden_TD.dtype)
         self.weights_T = weights_T / weights_T.sum().clamp(min=1e-9)
+        # One buffer for all chunks: freed, one of this size goes back to the system, and a step would spend its time in page faults.
+        self.logits_RV = hidden_TD.new_empty(chunk_size(hidden_TD), len(head_VD))
+        self.grad_head_low_VD = torch.empty_like(self.head_low_VD)
         self.grad_hidden_TD = torch.zeros_like(hidden_TD)
         self.grad_head_VD = torch.zeros_like(head_VD, dtype=torch.float32)
         self.cross_entropy_T, self.divergence_T, self.trust_T = torch.zeros(3, len(weights_T), device=hidden_TD.device)
@@ -134,23 +142,23 @@ class HeadLoss:
         real, rows = chunk.rows[: chunk.real], slice(chunk.real)
         h_RD, weights_R = self.hidden_TD[chunk.rows], self.weights_T[chunk.rows]
         weights_R[chunk.real :] = 0
-        logits_RV = h_RD @ self.head_low_VD.T
+        logits_RV = torch.mm(h_RD, self.head_low_VD.T, out=self.logits_RV[: len(h_RD)])
         lse_R = log_sum(logits_RV)
         loss_R = lse_R - logits_RV.gather(1, targets_R[:, None]).squeeze(1)
         self.cross_entropy_T[real] = loss_R[rows]
         all_R = weights_R * (1 + 2 * self.z_loss * lse_R)
         if soft is None:
-            grad_RV = hard_gradient(logits_RV, lse_R, targets_R, all_R, weights_R)
+            grad_RV = hard_gradient_(logits_RV, lse_R, targets_R, all_R, weights_R)
         else:
             divergence_R = divergence(soft.logits_RV, soft.lse_R, logits_RV, lse_R)
             trust_R = soft.trust(-loss_R)
             self.divergence_T[real], self.trust_T[real] = divergence_R[rows], trust_R[rows]
             loss_R = (1 - trust_R) * loss_R + trust_R * divergence_R
             weights = weights_R * (1 - trust_R), soft.logits_RV, soft.lse_R, weights_R * trust_R
-            grad_RV = mixed_gradient(logits_RV, lse_R, targets_R, all_R, *weights)
+            grad_RV = mixed_gradient_(logits_RV, lse_R, targets_R, all_R, *weights)
         self.total += ((loss_R + self.z_loss * lse_R.square()) * weights_R).sum()
         self.grad_hidden_TD[real] = (grad_RV @ self.head_low_VD)[rows]
-        self.grad_head_VD += grad_RV.T @ h_RD
+        self.grad_head_VD += torch.mm(grad_RV.T, h_RD, out=self.grad_head_low_VD)
 
     def loss(self) -> Loss:
         """The sum of the chunks, differentiable with respect to hidden states and head."""
