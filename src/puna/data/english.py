@@ -2,7 +2,9 @@
 
 # Names that take no article and no number: "bread", "jeans".
 MASS_OR_PLURAL: frozenset[str] = frozenset(
-    "grapes|cherries|bread|french fries|sushi|ice cream|candy|garlic|popcorn|broccoli|fire|scissors|books|glasses|jeans".split("|")
+    "grapes|cherries|bread|french fries|sushi|ice cream|candy|garlic|popcorn|broccoli|fire|scissors|books|glasses|jeans|bacon|cheese|salt"
+    "|ice|rice|corn|chocolate|honey|coffee|wine|beer|milk|spaghetti|peanuts|pancakes|headphones|skis|socks|gloves|sunglasses|soap"
+    "|lightning|ping pong|bowling|fork and knife|bow and arrow|dice".split("|")
 )
 _UNIQUE = {"sun": "the sun"}
 _IRREGULAR = {
@@ -22,6 +24,7 @@ _IRREGULAR = {
     "volcano": "volcanoes",
     "octopus": "octopuses",
     "ostrich": "ostriches",
+    "mosquito": "mosquitoes",
 }
 
 
@@ -45,4 +48,4 @@ def with_article(name: str) -> str:
     if name in _UNIQUE:
         return _UNIQUE[name]
     # "unicorn" and "U" sound like "you".
-    return f"an {name}" if name[0].lower() in "aeio" or name.startswith("umbrella") else f"a {name}"
+    return f"an {name}" if name[0].lower() in "aeio" or name.startswith(("umbrella", "hourglass")) else f"a {name}"
