@@ -79,15 +79,15 @@ from puna.train import loop, train
 save, step = loop.save_state, loop._Loop._step
 
 
-def save_at_three(directory, learners, position, identity):
+def save_at_three(directory, learners, position, *facts):
     if position.step == 3:
-        save(directory, learners, position, identity)
+        save(directory, learners, position, *facts)
 
 
-def step_or_die(self):
+def step_or_die(self, stage):
     if self.position.step == 6:
         os.kill(os.getpid(), signal.SIGKILL)
-    return step(self)
+    step(self, stage)
 
 
 loop.save_state, loop._Loop._step = save_at_three, step_or_die
@@ -136,7 +136,7 @@ def test_a_signal_stops_between_two_steps_with_all_saved(undisturbed: Model, tmp
     assert not outcome.finished
     stopped_at = json.loads((tmp_path / "state" / "state.json").read_text())["position"]["step"]
     assert 2 <= stopped_at <= 6
-    assert f"stopped after step {stopped_at} of 8" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"stopped after step {stopped_at};" in console.file.getvalue()  # type: ignore[attr-defined]
     assert signal.getsignal(which) == before
     assert same(undisturbed, trained(tiny_run(), tmp_path, resume=True))
 
@@ -144,9 +144,9 @@ def test_a_signal_stops_between_two_steps_with_all_saved(undisturbed: Model, tmp
 def test_resuming_step_by_step_changes_nothing(undisturbed: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     step = loop_module._Loop._step
 
-    def step_and_stop(self: Any) -> str:
+    def step_and_stop(self: Any, stage: Stage) -> None:
         self.stop.set()
-        return step(self)
+        step(self, stage)
 
     monkeypatch.setattr(loop_module._Loop, "_step", step_and_stop)
     for done in range(1, 9):
@@ -179,10 +179,9 @@ def test_the_bias_works_while_it_trains_and_is_exactly_zero_after_the_last_decay
     seen: list[float] = []
     step = loop_module._Loop._step
 
-    def watched(self: Any) -> str:
-        line = step(self)
+    def watched(self: Any, stage: Stage) -> None:
+        step(self, stage)
         seen.append(max(float(router.balance_bias.abs().max()) for router in routers(next(iter(self.models.values())))))
-        return line
 
     monkeypatch.setattr(loop_module._Loop, "_step", watched)
     model = trained(tiny_run(), tmp_path)
@@ -212,7 +211,7 @@ def test_a_loss_that_is_no_number_stops_with_its_step_and_rows_before_it_harms_a
     first, last = int(words[words.index("rows") + 1]), int(words[words.index("to") + 1].rstrip("."))
     assert first <= 20 <= last
     step = int(words[1])
-    assert json.loads((tmp_path / "state" / "state.json").read_text())["position"]["step"] == step
+    assert json.loads((tmp_path / "state" / "state.json").read_text())["position"]["step"] == step - 1
     healthy = trained(tiny_run(stages=(Stage(name="main", steps=8, source=Alphabets()),)), tmp_path, resume=True)
     assert all(torch.isfinite(tensor).all() for tensor in bits(healthy))
     assert threading.active_count() <= threads  # the feed's thread is gone
@@ -246,12 +245,15 @@ def test_speed_is_that_of_the_steps_that_were_run_since_the_last_line(tmp_path: 
     assert [(record["step"], record["tokens_per_s"]) for record in log(tmp_path)] == [(5, 64), (7, 64)]
 
 
-def test_stages_are_found_by_step() -> None:
-    run = tiny_run()
-    found = [(stage.name, within) for stage, within in map(run.stage_at, range(8))]
-    assert found == [("main", i) for i in range(6)] + [("cool", 0), ("cool", 1)]
-    with pytest.raises(IndexError):
-        run.stage_at(8)
+def test_stages_follow_one_another_and_a_longer_last_one_goes_on(tmp_path: Path) -> None:
+    def told(steps: int) -> list[tuple[int, str]]:
+        stages = (tiny_run().stages[0], Stage(name="cool", steps=steps, source=Alphabets()))
+        trained(tiny_run(stages=stages, log_every=1), tmp_path, resume=True)
+        return [(record["step"], record["stage"]) for record in log(tmp_path)]
+
+    main = [(step, "main") for step in range(1, 7)]
+    assert told(2) == [*main, (7, "cool"), (8, "cool")]
+    assert told(4) == [*main, (7, "cool"), (8, "cool"), (9, "cool"), (10, "cool")]
 
 
 def test_every_row_is_trained_on_once_and_in_order(tmp_path: Path) -> None:
@@ -263,6 +265,8 @@ def test_every_row_is_trained_on_once_and_in_order(tmp_path: Path) -> None:
             return super().row(index)
 
     trained(tiny_run(stages=(Stage(name="main", steps=5, source=Watched()),)), tmp_path)
+    assert asked[:8] == list(range(8))  # the fingerprint of the source
+    del asked[:8]
     cursor = json.loads((tmp_path / "state" / "state.json").read_text())["position"]["cursor"]
     assert sorted(set(asked)) == list(range(cursor + 1)) and asked == sorted(asked)  # the last did not fit
 

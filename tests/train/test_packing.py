@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from puna.stream import Stream
-from puna.train.packing import Row, next_tokens, pack
+from puna.train.packing import Row, modality_of, next_tokens, pack, pack_step
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,42 @@ def test_filler_of_another_length_than_asked_for_is_an_error(surplus: int) -> No
         pack(Rows((4, 10), surplus), 0, 4, 10)
 
 
-def test_losses_are_summed_by_kind_over_scored_tokens() -> None:
+def test_rows_are_summed_over_their_scored_tokens_and_sorted_by_three_names() -> None:
     data = pack(Rows((3, 4, 2, 9)), 0, 0, 10)
     losses = torch.arange(1.0, 11.0) * (data.weights > 0)
-    assert data.loss_by_kind(losses) == {"kind 0": (1 + 2 + 8, 3), "kind 1": (4 + 5 + 6, 3), "filler": (0.0, 0)}
+    assert data.sum_rows(losses).tolist() == [1 + 2, 4 + 5 + 6, 8, 0]
+    assert data.scored == (2, 3, 1, 0)
+    assert data.groups == {
+        "kind": ("kind 0", "kind 1", "kind 0", "filler"), "language": ("", "", "", ""), "modality": ("text", "text", "text", "text"),
+    }  # fmt: skip
+
+
+def test_a_row_says_its_language_and_its_modality_or_has_it_read_off_its_stream() -> None:
+    tiles = np.zeros((1, 3, 2, 2), dtype=np.float32)
+    words, picture, video = Stream(np.array([1, 2])), Stream(np.array([1, 9]), tiles), Stream(np.array([7, 9]), tiles)
+    assert [modality_of(stream, video_start=7) for stream in (words, picture, video)] == ["text", "picture", "video"]
+    assert modality_of(Stream(np.array([1]), tiles[:0])) == "text"
+    assert [Row("k", stream, language="ko").group("modality") for stream in (words, picture, video)] == ["text", "picture", "picture"]
+    row = Row("k", video, language="ko", modality=modality_of(video, 7))
+    assert [row.group(grouping) for grouping in ("kind", "language", "modality")] == ["k", "ko", "video"]
+
+
+def test_a_step_of_several_batches_goes_on_where_the_last_one_ended() -> None:
+    source = Rows((3, 4, 5, 9, 2, 10, 1))
+    alone = [pack(source, 0, 6, 10), pack(source, 2, 7, 10), pack(source, 3, 8, 10)]
+    together = pack_step(source, 0, 2, 10, 3)
+    assert [torch.equal(a.batch.token_ids, b.batch.token_ids) for a, b in zip(alone, together, strict=True)] == [True] * 3
+    weights = [float(data.weights.sum()) for data in alone]
+    assert [data.share for data in together] == pytest.approx([weight / sum(weights) for weight in weights])
+    assert pack_step(source, 0, 2, 10, 1)[0].share == 1.0
+
+
+def test_a_batch_moved_is_the_same_batch() -> None:
+    data = pack(Rows((3, 4, 9)), 0, 0, 10)
+    moved = data.to("cpu")
+    assert torch.equal(data.batch.token_ids, moved.batch.token_ids) and torch.equal(data.weights, moved.weights)
+    assert (moved.batch.lengths, moved.groups, moved.cursor) == (data.batch.lengths, data.groups, data.cursor)
+    assert data.to("meta").batch.positions.device.type == "meta"
 
 
 def test_pictures_travel_with_their_rows() -> None:

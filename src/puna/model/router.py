@@ -6,6 +6,7 @@ must bring it back to zero before it exports, so that the shipped model routes b
 Letters: T tokens, D model width, E experts.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -28,6 +29,7 @@ class Router(nn.Module):
         self.weight = nn.Parameter(torch.empty(num_experts, width))
         self.register_buffer("balance_bias", torch.zeros(num_experts), persistent=False)
         self.tokens_per_expert: Tensor | None = None  # counted when a trainer or an engine sets it to zeros [E]
+        self.watch: Callable[[Tensor], None] | None = None  # called with each forward's choices [T] when someone sets it
 
     def forward(self, x_TD: Tensor) -> Routing:
         """Choose, and count the choice."""
@@ -43,6 +45,8 @@ class Router(nn.Module):
         return Routing(expert_ids_T, scores_T.to(x_TD.dtype), logits_TE)
 
     def count(self, expert_ids_T: Tensor) -> None:
-        """Add to `tokens_per_expert`, where someone asked for it."""
+        """Add to `tokens_per_expert`, and tell who watches, where someone asked for it."""
         if self.tokens_per_expert is not None:
             self.tokens_per_expert += torch.bincount(expert_ids_T, minlength=len(self.tokens_per_expert))
+        if self.watch is not None:
+            self.watch(expert_ids_T)

@@ -54,6 +54,12 @@ class Balancer:
             self.counts.append(counts.clone())
             counts.zero_()
 
+    def forget(self) -> None:
+        """Start counting anew, and leave the biases alone."""
+        for router in self.routers:
+            assert router.tokens_per_expert is not None
+            router.tokens_per_expert.zero_()
+
     def load(self) -> Load:
         """How even the last step's load was."""
         if not self.counts:

@@ -10,18 +10,18 @@ from puna.config import ModelConfig
 from puna.model import Model
 from puna.model.init import initialize
 from puna.train.balance import Balancer
-from puna.train.optimizer import OptimizerName, build_optimizers
+from puna.train.optimizer import build_optimizers
+from puna.train.run import Run
 
 
 class Learner:
-    """Fresh weights from `seed`; gradients come from outside, `update` uses them up."""
+    """Fresh weights from the run's seed, on its device; gradients come from outside, `update` uses them up."""
 
-    def __init__(
-        self, config: ModelConfig, *, seed: int, lr: float, weight_decay: float, balance_rate: float, optimizer: OptimizerName
-    ) -> None:
-        self.model = initialize(Model(config), torch.Generator().manual_seed(seed)).train()
-        self.optimizers = build_optimizers(self.model, lr, weight_decay, optimizer)
-        self.balancer = Balancer(self.model, balance_rate)
+    def __init__(self, config: ModelConfig, run: Run) -> None:
+        # Filled on the CPU: the same weights whatever the device.
+        self.model = initialize(Model(config), torch.Generator().manual_seed(run.seed)).to(run.device).train()
+        self.optimizers = build_optimizers(self.model, run.lr, run.weight_decay, run.optimizer)
+        self.balancer = Balancer(self.model, run.balance_rate)
 
     def clip(self, norm: float) -> Tensor:
         """Scale the gradients down to `norm`; returns the norm they had, a number on the model's device."""
@@ -33,10 +33,11 @@ class Learner:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * rate
             optimizer.step()
-        self.forget()
+            optimizer.zero_grad(set_to_none=True)
         self.balancer.step(fade)
 
     def forget(self) -> None:
-        """Drop the gradients without using them."""
+        """Drop the gradients and the counts of a step without using them."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
+        self.balancer.forget()

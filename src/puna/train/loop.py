@@ -1,43 +1,45 @@
-"""The training loop: packed batches in, a model out. One loop for every stage.
+"""The training loop: packed batches in, models out. One loop for every stage.
 
-A run is a list of stages over one model. It stops at its last step, or between two steps when asked to (SIGINT, SIGTERM); killed at
-any moment it resumes from its last checkpoint, and what it then computes is bit-identical to what it would have computed.
+A run is a list of stages over one model, or several side by side. It stops at its end, or between two steps when asked to (SIGINT,
+SIGTERM); killed at any moment it resumes from its last checkpoint, and what it then computes is bit-identical to what it would have
+computed (stages that end by the clock: as far as clocks agree).
 """
 
-import json
-import math
+import errno
 import os
 import signal
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
+from torch import Tensor
 
 from puna.kernels.fusion import fused_elementwise
 from puna.model import Model
+from puna.train.expert_map import ExpertMap
+from puna.train.feed import Feed, rows_of
+from puna.train.guard import Guard, Reading, TrainingError, Where
 from puna.train.learner import Learner
+from puna.train.logbook import Logbook, seconds_left
 from puna.train.objective import Losses
-from puna.train.packing import TrainingBatch, pack
+from puna.train.packing import TrainingBatch
 from puna.train.run import Run, Stage
-from puna.train.schedule import warmup_stable_decay
-from puna.train.state import Position, load_state, save_state
-
-
-class TrainingError(RuntimeError):
-    """A run that cannot go on. The message names the step and the rows of the batch that did it."""
+from puna.train.state import Position, SaveError, changed_settings, has_state, load_state, save_state
 
 
 class Outcome(NamedTuple):
-    """The models as training left them, by name, and whether that was after the last step."""
+    """The models as training left them, by name; whether that was after the last step; and where the run then stood."""
 
     models: Mapping[str, Model]
     finished: bool
+    position: Position
+    losses: Mapping[str, float]
 
     @property
     def model(self) -> Model:
@@ -47,160 +49,269 @@ class Outcome(NamedTuple):
 
 
 def train(run: Run, out: Path, *, resume: bool = False, console: Console | None = None) -> Outcome:
-    """Train to the last step, or until a signal. Writes `out/state/` and `out/log.jsonl`."""
+    """Train to the last step, or until a signal.
+
+    Writes `out/state/`, `out/log.jsonl`, `out/tensorboard/`, `out/experts*.png`, and `out/spikes.jsonl` if there were any.
+    Raises `TrainingError` for a spike that stops the run, a full disk or too little memory: the last checkpoint is whole then.
+    """
     # A mixed run meets some thousand shapes; oneDNN keeps compiled kernels for the last 1,024 by default (`docs/log.md`).
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "30000")
     console = console or Console(stderr=True)
     out.mkdir(parents=True, exist_ok=True)
-    learners = {
-        name: Learner(
-            config, seed=run.seed, lr=run.lr, weight_decay=run.weight_decay, balance_rate=run.balance_rate, optimizer=run.optimizer
-        )
-        for name, config in run.configs.items()
-    }
-    models = {name: learner.model for name, learner in learners.items()}
-    position = Position()
-    if resume and ((out / "state").exists() or (out / "state.old").exists()):
-        position = load_state(out / "state", learners, run.identity())
-        console.print(f"resumed at step {position.step} of {run.total_steps}")
-    elif run.prepare is not None:
-        run.prepare(*models.values())
-    finished = _Loop(run, out, learners, position, console).go()
-    return Outcome({name: model.eval() for name, model in models.items()}, finished)
+    with ExitStack() as stack:
+        feed = Feed(run)  # first: its processes start from a process without a GPU
+        stack.callback(feed.close)
+        learners = {name: Learner(config, run) for name, config in run.configs.items()}
+        models = {name: learner.model for name, learner in learners.items()}
+        saver = _Saver(run, out / "state", learners)
+        position = Position()
+        if resume and has_state(out / "state"):
+            position = saver.load()
+            console.print(f"resumed at step {position.step}")
+            for change in changed_settings(out / "state", saver.settings):
+                console.print(f"[yellow]this run continues one with another setting: {change}[/yellow]")
+        elif run.prepare is not None:
+            console.print("preparing; stopped before it is done, the run begins anew")
+            run.prepare(*models.values())
+            saver.save(position)
+        book = Logbook(run, out, position, console)
+        stack.callback(book.close)
+        loop = _Loop(run, out, learners, position, feed, book, saver, console)
+        finished = loop.go()
+    return Outcome({name: model.eval() for name, model in models.items()}, finished, loop.position, loop.losses)
+
+
+class _Saver:
+    """The run's checkpoint, and which step it holds."""
+
+    def __init__(self, run: Run, directory: Path, learners: Mapping[str, Learner]) -> None:
+        self.run, self.directory, self.learners = run, directory, learners
+        self.settings = run.settings()
+        self.step: int | None = None
+
+    def load(self) -> Position:
+        position = load_state(self.directory, self.learners, self.run.identity())
+        self.step = position.step
+        return position
+
+    def save(self, position: Position) -> None:
+        save_state(self.directory, self.learners, position, self.run.identity(), self.settings)
+        self.step = position.step
+
+    def in_words(self) -> str:
+        return "There is no checkpoint yet" if self.step is None else f"The checkpoint of step {self.step} is whole: continue with --resume"
+
+
+class _Unread(NamedTuple):
+    """A step whose numbers may still be under way on the device: `numbers` `[models, 2]` are loss and gradient norm."""
+
+    step: int
+    stage: int
+    cursor: int
+    numbers: Tensor
+
+
+class _Last(NamedTuple):
+    """What the log says of the last step beside its losses."""
+
+    stage: str
+    rate: float
+    extra: Mapping[str, Mapping[str, Tensor]]
 
 
 class _Loop:
-    """The state of a running loop: what `train` set up, plus the numbers gathered since the last line of the log."""
+    """The state of a running loop."""
 
-    def __init__(self, run: Run, out: Path, learners: Mapping[str, Learner], position: Position, console: Console) -> None:
-        self.run, self.out, self.learners, self.position, self.console = run, out, learners, position, console
+    def __init__(
+        self,
+        run: Run,
+        out: Path,
+        learners: Mapping[str, Learner],
+        position: Position,
+        feed: Feed,
+        book: Logbook,
+        saver: _Saver,
+        console: Console,
+    ) -> None:
+        self.run, self.out, self.learners, self.position = run, out, learners, position
+        self.feed, self.book, self.saver, self.console = feed, book, saver, console
         self.models = {name: learner.model for name, learner in learners.items()}
-        self.feed = _Feed(run)
+        self.guard = Guard(run.spikes, run.on_spike, position.history, out / "spikes.jsonl")
+        self.maps = {name: ExpertMap(model) for name, model in self.models.items()}
+        self.unread: list[_Unread] = []
+        self.losses: dict[str, float] = {}
         self.stop = threading.Event()
-        self.by_kind: dict[str, dict[str, list[float]]] = {name: defaultdict(lambda: [0.0, 0]) for name in learners}
-        self.since_log_s = 0.0
-        self.since_log_steps = 0
+        # Reading waits for the device, so a GPU is asked once a line of the log, unless a spike must be found before its update.
+        self.read_every = 1 if run.device == "cpu" or run.on_spike == "skip" else run.log_every
 
     def go(self) -> bool:
         """Step until the end or a signal; whether it was the end."""
-        before = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGINT, signal.SIGTERM)} if _in_main_thread() else {}
-        saved_at = time.monotonic()
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn())
-        try:
-            with Progress(*columns, console=self.console) as progress:
-                bar = progress.add_task("training", total=self.run.total_steps, completed=self.position.step)
-                while self.position.step < self.run.total_steps and not self.stop.is_set():
-                    line = self._step()
-                    progress.update(bar, completed=self.position.step, description=line)
-                    if time.monotonic() - saved_at > self.run.checkpoint_every_s:
-                        self._save()
-                        saved_at = time.monotonic()
+        self.clock = saved_at = drawn_at = time.monotonic()
+        with self._signals(), self._explained(), Progress(BarColumn(), TextColumn("{task.description}"), console=self.console) as progress:
+            bar = progress.add_task("training", total=1.0)
+            while (stage := self._stage()) is not None and not self.stop.is_set():
+                self._step(stage)
+                progress.update(bar, completed=self._share_done(), description=self.book.in_words(self.position))
+                if self.clock - drawn_at > self.run.picture_every_s:
+                    self._draw()
+                    drawn_at = self.clock
+                if self.clock - saved_at > self.run.checkpoint_every_s:
+                    self._save()
+                    saved_at = self.clock
+            finished = self._stage() is None
+            if finished and self.position.step > self.book.since.step:
+                self._log()
+            self._draw()
             self._save()
-        finally:
-            self.feed.close()
-            for which, handler in before.items():
-                signal.signal(which, handler)
-        finished = self.position.step >= self.run.total_steps
         if not finished:
-            self.console.print(f"stopped after step {self.position.step} of {self.run.total_steps}; continue with --resume")
+            self.console.print(f"stopped after step {self.position.step}; continue with --resume")
         return finished
 
-    def _ask_to_stop(self, *_: object) -> None:
-        self.stop.set()
+    def _stage(self) -> Stage | None:
+        """The stage that the next step belongs to, None at the end of the run. Enters a new stage where one is over."""
+        position = self.position
+        for stage in self.run.stages[position.stage :]:
+            if stage.left(position.stage_step, position.stage_seconds) > 0:
+                return stage
+            if stage is self.run.stages[-1]:
+                break  # the position stays in it: a run that is given a longer last stage goes on
+            self._read()
+            self.guard.new_stage()
+            position.stage, position.stage_step, position.stage_seconds = position.stage + 1, 0, 0.0
+        return None
+
+    def _step(self, stage: Stage) -> None:
+        """One optimiser step of every model."""
+        position = self.position
+        rate = stage.rate(position.stage_step, position.stage_seconds)
+        packed = self.feed.take(position.stage, position.step, position.cursor, self._probable_next(stage))
+        is_logged = (position.step + 1) % self.run.log_every == 0
+        losses = self._differentiate(stage, packed, is_logged)
+        norms = [learner.clip(self.run.clip_norm) for learner in self.learners.values()]
+        means = [_mean_total(packed, losses, name) for name in self.learners]
+        self.unread.append(
+            _Unread(position.step, position.stage, position.cursor, torch.stack([torch.stack(means), torch.stack(norms)], 1))
+        )
+        must_read = is_logged or (position.step + 1) % self.read_every == 0
+        is_spike = self._read() if must_read else False
+        before = stage.left(position.stage_step, position.stage_seconds)
+        self._advance(packed[-1].cursor)
+        after = stage.left(position.stage_step, position.stage_seconds)
+        # While the rate decays, balancing biases go down a line to exactly zero.
+        fade = max(0.0, after) / before if before <= stage.decay_length else 1.0
+        for learner in self.learners.values():
+            learner.forget() if is_spike else learner.update(rate, fade)
+        if not is_spike:
+            self.book.gather(packed, losses)
+        self.last = _Last(stage.name, rate, {name: losses[-1][name].extra for name in self.learners})
+        if is_logged:
+            self._log()
+
+    def _differentiate(self, stage: Stage, packed: Sequence[TrainingBatch], is_logged: bool) -> list[Mapping[str, Losses]]:
+        """Gradients of every model; what each batch cost."""
+        objective = stage.objective or self.run.objective
+        progress = stage.progress(self.position.stage_step, self.position.stage_seconds)
+        losses = []
+        for data in packed:
+            with ExitStack() as stack:
+                stack.enter_context(fused_elementwise(self.run.fuse))
+                for expert_map in self.maps.values() if is_logged else ():
+                    stack.enter_context(expert_map.watching(data))
+                losses.append(objective(self.models, data, self.position.step, progress))
+        return losses
+
+    def _read(self) -> bool:
+        """Read the numbers of the steps that nobody has looked at yet; whether the last one is a spike whose update must not happen."""
+        is_spike = False
+        for unread in self.unread:
+            numbers = unread.numbers.tolist()
+            readings = {name: Reading(*pair) for name, pair in zip(self.learners, numbers, strict=True)}
+            is_spike = self.guard.is_spike(readings, lambda unread=unread: self._where(unread))
+            if is_spike:
+                self.console.print(f"[yellow]skipped the update of step {unread.step + 1}; {self.guard.file.name} says why[/yellow]")
+            else:
+                self.losses = {name: reading.loss for name, reading in readings.items()}
+                self.book.read(readings)
+        self.unread.clear()
+        return is_spike
+
+    def _where(self, unread: _Unread) -> Where:
+        packed = self.feed.again(unread.stage, unread.step, unread.cursor)
+        return Where(unread.step + 1, self.run.stages[unread.stage].name, unread.cursor, rows_of(packed, unread.cursor))
+
+    def _advance(self, cursor: int) -> None:
+        """The step is done. The clock is read once a step, here, so that all agree on when a stage is over."""
+        now = time.monotonic()
+        position = self.position
+        position.step += 1
+        position.stage_step += 1
+        position.cursor = cursor
+        position.seconds += now - self.clock
+        position.stage_seconds += now - self.clock
+        self.clock = now
+
+    def _log(self) -> None:
+        self._read()
+        self.book.write(self.position, self.last.stage, self.last.rate, self.learners, self.last.extra)
+
+    def _probable_next(self, stage: Stage) -> int | None:
+        """The stage of the step after the one at hand; wrong only where a clock ends a stage."""
+        position = self.position
+        if stage.steps is None or position.stage_step + 1 < stage.steps:
+            return position.stage
+        return position.stage + 1 if position.stage + 1 < len(self.run.stages) else None
+
+    def _share_done(self) -> float:
+        speed = self.book.tokens_per_s
+        left = seconds_left(self.run, self.position, speed) if speed else float("inf")
+        return self.position.seconds / max(1e-9, self.position.seconds + left)
+
+    def _draw(self) -> None:
+        """Which experts took which rows, as pictures."""
+        for name, expert_map in self.maps.items():
+            stem = "experts" if len(self.maps) == 1 else f"experts-{name}"
+            if (drawn := expert_map.write(self.out, stem, self.position.step)) is not None:
+                self.book.events.picture(self.position.step, stem, *drawn)
 
     def _save(self) -> None:
-        save_state(self.out / "state", self.learners, self.position, self.run.identity())
+        self._read()  # nothing broken is saved
+        self.saver.save(self.position)
 
-    def _step(self) -> str:
-        """One optimiser step of every model; returns the progress bar's text."""
-        started = time.monotonic()
-        step = self.position.step
-        stage, in_stage = self.run.stage_at(step)
-        rate = stage.peak * warmup_stable_decay(in_stage, warmup=stage.warmup, total=stage.steps, decay=stage.decay)
-        data = self.feed.take(step, self.position.cursor)
-        objective = stage.objective or self.run.objective
-        with fused_elementwise(self.run.fuse):
-            losses = objective(self.models, data, step, in_stage / stage.steps)
-        norms = {name: float(learner.clip(self.run.clip_norm)) for name, learner in self.learners.items()}
-        for name in self.learners:
-            loss, norm = float(losses[name].total), norms[name]
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise TrainingError(
-                    f"step {step} ({stage.name}): {name} has loss={loss}, gradient norm={norm}; "
-                    f"rows {self.position.cursor} to {data.cursor - 1}. The last checkpoint is whole: resume with a lower lr"
-                )
-        left = stage.steps - in_stage
-        for learner in self.learners.values():
-            learner.update(rate, fade=(left - 1) / left if left <= stage.decay else 1.0)  # a line to exactly zero
-        elapsed = time.monotonic() - started
-        self.position = Position(step + 1, data.cursor, self.position.seconds + elapsed)
-        self._gather(data, losses, elapsed)
-        if (step + 1) % self.run.log_every == 0 or step + 1 == self.run.total_steps:
-            self._log(stage, rate, losses, norms)
-        shown = " ".join(f"{float(one.total):.3f}" for one in losses.values())
-        return f"{stage.name} loss {shown} {self.run.tokens_per_batch / elapsed:,.0f} tok/s"
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM ask for a stop between two steps."""
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        before = {s: signal.signal(s, lambda *_: self.stop.set()) for s in (signal.SIGINT, signal.SIGTERM)} if in_main_thread else {}
+        try:
+            yield
+        finally:
+            for which, handler in before.items():
+                signal.signal(which, handler)
 
-    def _gather(self, data: TrainingBatch, losses: Mapping[str, Losses], elapsed: float) -> None:
-        for name, by_kind in self.by_kind.items():
-            for kind, (total, count) in data.loss_by_kind(losses[name].cross_entropy_T).items():
-                by_kind[kind][0] += total
-                by_kind[kind][1] += count
-        self.since_log_s += elapsed
-        self.since_log_steps += 1
-
-    def _log(self, stage: Stage, rate: float, losses: Mapping[str, Losses], norms: Mapping[str, float]) -> None:
-        record: dict[str, object] = {
-            "step": self.position.step,
-            "stage": stage.name,
-            "lr": self.run.lr * rate,
-            "tokens_per_s": round(self.since_log_steps * self.run.tokens_per_batch / self.since_log_s),
-            "seconds": round(self.position.seconds, 1),
-        }
-        told = {name: self._told(name, losses[name], norms[name]) for name in self.learners}
-        record |= next(iter(told.values())) if len(told) == 1 else {"models": told}
-        with (self.out / "log.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
-        for by_kind in self.by_kind.values():
-            by_kind.clear()
-        self.since_log_s = 0.0
-        self.since_log_steps = 0
-
-    def _told(self, name: str, losses: Losses, norm: float) -> dict[str, object]:
-        """One model's part of a line of the log."""
-        load = self.learners[name].balancer.load()
-        return {
-            "loss": round(float(losses.total), 4),
-            **{key: round(float(value), 4) for key, value in losses.extra.items()},
-            "grad_norm": round(norm, 4),
-            "router_entropy": round(load.entropy, 4),
-            "largest_expert_share": round(load.largest_share, 4),
-            "dead_experts": load.dead,
-            "loss_by_kind": {kind: round(total / max(1, count), 4) for kind, (total, count) in sorted(self.by_kind[name].items())},
-        }
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """A full disk and too little memory end the run with a message that says where it can go on."""
+        try:
+            yield
+        except (OSError, SaveError) as error:
+            if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise TrainingError(f"{error}. {self.saver.in_words()} once there is room") from error
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"step {self.position.step + 1}: out of memory with batches of {self.run.tokens_per_batch} tokens on {self.run.device} "
+                f"({error}). {self.saver.in_words()} where there is more of it; or start anew with smaller batches, several a step"
+            ) from error
 
 
-class _Feed:
-    """Packs the next batch in a thread while the current one trains. Batches depend on nothing but step and cursor."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="puna-feed")
-        self.next: tuple[int, Future[TrainingBatch]] | None = None
-
-    def take(self, step: int, cursor: int) -> TrainingBatch:
-        """The batch of `step`, whose rows begin at `cursor`."""
-        data = self.next[1].result() if self.next and self.next[0] == step else self._pack(step, cursor)
-        if step + 1 < self.run.total_steps:
-            self.next = (step + 1, self.thread.submit(self._pack, step + 1, data.cursor))
-        return data
-
-    def _pack(self, step: int, cursor: int) -> TrainingBatch:
-        stage, _ = self.run.stage_at(step)
-        return pack(stage.source, cursor, step, self.run.tokens_per_batch)
-
-    def close(self) -> None:
-        self.thread.shutdown(cancel_futures=True)
+def _mean_total(packed: Sequence[TrainingBatch], losses: Sequence[Mapping[str, Losses]], name: str) -> Tensor:
+    """The step's loss of one model: its batches' losses by their shares."""
+    shares = torch.tensor([data.share for data in packed], device=losses[0][name].total.device)
+    return (torch.stack([of_models[name].total.float() for of_models in losses]) * shares).sum()
 
 
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Torch's CPU allocator raises a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

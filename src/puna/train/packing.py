@@ -4,8 +4,8 @@ Knows sources only through `RowSource`. A batch is a function of (source, cursor
 batches that an uninterrupted one would have given.
 """
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -15,13 +15,33 @@ from torch import Tensor
 from puna.model import Batch
 from puna.stream import Stream
 
+# How rows are sorted in the log.
+GROUPINGS = ("kind", "language", "modality")
+
 
 class Row(NamedTuple):
-    """One training stream, the kind it is logged under, and the weight of its scored tokens in the loss."""
+    """One training stream, the kind it is logged under, and the weight of its scored tokens in the loss.
+
+    `language` ("" where it has none to speak of) and `modality` are logged too; a modality left empty is "picture" where there are
+    tiles, else "text" (see `modality_of`).
+    """
 
     kind: str
     stream: Stream
     weight: float = 1.0
+    language: str = ""
+    modality: str = ""
+
+    def group(self, grouping: str) -> str:
+        """Under which name the log puts this row; "" for none."""
+        return self.modality or modality_of(self.stream) if grouping == "modality" else getattr(self, grouping)
+
+
+def modality_of(stream: Stream, video_start: int | None = None) -> str:
+    """ "text", "picture", or "video" for a stream that holds the id which opens a video."""
+    if stream.tiles is None or not len(stream.tiles):
+        return "text"
+    return "video" if video_start is not None and bool((stream.token_ids == video_start).any()) else "picture"
 
 
 class RowSource(Protocol):
@@ -36,27 +56,57 @@ class RowSource(Protocol):
 
 @dataclass(slots=True)
 class TrainingBatch:
-    """A packed batch with its targets: `targets` and `weights` `[T]`, `kinds` one name a row, `cursor` the next row's index.
+    """A packed batch with its targets: `targets` and `weights` `[T]`, `cursor` the next row's index.
 
-    `share` is this batch's part of its step's loss: 1 unless a step has several batches.
+    `groups` has one entry a row for each of `GROUPINGS`, `scored` the number of scored tokens of each row. `share` is this batch's part of
+    its step's loss: 1 unless a step has several batches.
     """
 
     batch: Batch
     targets: Tensor
     weights: Tensor
-    kinds: tuple[str, ...]
+    groups: dict[str, tuple[str, ...]]
+    scored: tuple[int, ...]
     cursor: int
     share: float = 1.0
 
-    def loss_by_kind(self, cross_entropy_T: Tensor) -> dict[str, tuple[float, int]]:
-        """Sum of the loss and number of scored tokens of each kind."""
-        sums: dict[str, float] = defaultdict(float)
-        counts: Counter[str] = Counter()
-        scored = self.weights > 0
-        for kind, loss, mask in zip(self.kinds, cross_entropy_T.split(self.batch.lengths), scored.split(self.batch.lengths), strict=True):
-            sums[kind] += float(loss.sum())
-            counts[kind] += int(mask.sum())
-        return {kind: (sums[kind], counts[kind]) for kind in sums}
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """One name a row."""
+        return self.groups["kind"]
+
+    def sum_rows(self, values_T: Tensor) -> Tensor:
+        """Sums of a value per token over each row, on the values' device."""
+        lengths = torch.tensor(self.batch.lengths, device=values_T.device)
+        return torch.segment_reduce(values_T, "sum", lengths=lengths, unsafe=True)
+
+    def to(self, device: str) -> "TrainingBatch":
+        """The same batch on a device, copied without waiting where the memory is pinned."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        tiles = self.batch.tiles
+        batch = Batch(
+            token_ids=moved(self.batch.token_ids),
+            positions=moved(self.batch.positions),
+            lengths=self.batch.lengths,
+            first_positions=self.batch.first_positions,
+            tiles=None if tiles is None else moved(tiles),
+        )
+        return replace(self, batch=batch, targets=moved(self.targets), weights=moved(self.weights))
+
+    def pinned(self) -> "TrainingBatch":
+        """The same batch in memory that a GPU copies from while the host goes on."""
+        tiles = self.batch.tiles
+        batch = Batch(
+            token_ids=self.batch.token_ids.pin_memory(),
+            positions=self.batch.positions.pin_memory(),
+            lengths=self.batch.lengths,
+            first_positions=self.batch.first_positions,
+            tiles=None if tiles is None else tiles.pin_memory(),
+        )
+        return replace(self, batch=batch, targets=self.targets.pin_memory(), weights=self.weights.pin_memory())
 
 
 def pack(source: RowSource, cursor: int, batch_index: int, tokens: int) -> TrainingBatch:
@@ -66,30 +116,53 @@ def pack(source: RowSource, cursor: int, batch_index: int, tokens: int) -> Train
     """
     rows: list[Row] = []
     room = tokens
-    while True:
-        row = source.row(cursor)
-        if len(row.stream) > tokens:
-            size = len(row.stream)
-            raise ValueError(f"row {cursor} ({row.kind}) has {size} tokens, more than a batch of {tokens}; cut it or enlarge the batch")
-        if len(row.stream) > room:
-            break
+    for row in _rows_that_fit(source, cursor, tokens):
         rows.append(row)
-        cursor += 1
         room -= len(row.stream)
+    cursor += len(rows)
     if room:
         filler = source.filler(batch_index, room)
         if len(filler.stream) != room:
             raise ValueError(f"filler {batch_index} has {len(filler.stream)} tokens, but {room} were asked for; a batch has a fixed size")
         rows.append(filler)
-    streams = [row.stream for row in rows]
+    return _packed(rows, cursor)
+
+
+def _rows_that_fit(source: RowSource, cursor: int, room: int) -> Iterator[Row]:
+    tokens = room
+    while True:
+        row = source.row(cursor)
+        size = len(row.stream)
+        if size > tokens:
+            raise ValueError(f"row {cursor} ({row.kind}) has {size} tokens, more than a batch of {tokens}; cut it or enlarge the batch")
+        if size > room:
+            return
+        yield row
+        cursor += 1
+        room -= size
+
+
+def _packed(rows: Sequence[Row], cursor: int) -> TrainingBatch:
     targets, weights = zip(*(next_tokens(row.stream, row.weight) for row in rows), strict=True)
     return TrainingBatch(
-        batch=Batch.from_streams(streams),
+        batch=Batch.from_streams([row.stream for row in rows]),
         targets=torch.from_numpy(np.concatenate(targets)),
         weights=torch.from_numpy(np.concatenate(weights)),
-        kinds=tuple(row.kind for row in rows),
+        groups={grouping: tuple(row.group(grouping) for row in rows) for grouping in GROUPINGS},
+        scored=tuple(int((weight > 0).sum()) for weight in weights),
         cursor=cursor,
     )
+
+
+def pack_step(source: RowSource, cursor: int, step: int, tokens: int, batches: int) -> list[TrainingBatch]:
+    """The batches of one step, one after another; their shares of the step's loss are those of their weights."""
+    packed: list[TrainingBatch] = []
+    for place in range(batches):
+        packed.append(pack(source, cursor, step * batches + place, tokens))
+        cursor = packed[-1].cursor
+    weights = [float(data.weights.double().sum()) for data in packed]
+    total = sum(weights)
+    return [replace(data, share=weight / total if total else 1 / batches) for data, weight in zip(packed, weights, strict=True)]
 
 
 def next_tokens(stream: Stream, weight: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

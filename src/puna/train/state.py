@@ -7,29 +7,41 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from puna.model import Model
 from puna.train.balance import routers
+from puna.train.guard import History
 
 
 class StateError(ValueError):
     """A checkpoint that does not fit the run. The message says what differs."""
 
 
+class SaveError(RuntimeError):
+    """A checkpoint that could not be written. The one before it is whole."""
+
+
 @dataclass(slots=True)
 class Position:
-    """Where a run stands: optimiser steps done, the next row, seconds spent so far."""
+    """Where a run stands: steps done, the next row, seconds of the training clock; steps and seconds within the stage; and the guard's
+    memory, since what it decides depends on it.
+    """
 
     step: int = 0
     cursor: int = 0
     seconds: float = 0.0
+    stage: int = 0
+    stage_step: int = 0
+    stage_seconds: float = 0.0
+    history: History = field(default_factory=History)
 
 
 class Trained(Protocol):
@@ -41,13 +53,23 @@ class Trained(Protocol):
     def optimizers(self) -> list[torch.optim.Optimizer]: ...
 
 
-def save_state(directory: Path, trained: Mapping[str, Trained], position: Position, run: dict[str, object]) -> None:
-    """Write beside the old state, then swap: a kill at any moment leaves one whole state."""
+def save_state(
+    directory: Path, trained: Mapping[str, Trained], position: Position, run: dict[str, object], settings: dict[str, object] | None = None
+) -> None:
+    """Write beside the old state, then swap: a kill at any moment, or a full disk, leaves one whole state.
+
+    `run` is what a continuation must agree with, `settings` what it may change (see `changed_settings`).
+    """
     fresh, old = (directory.with_name(directory.name + suffix) for suffix in (".new", ".old"))
     shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    save_file(_all_tensors(trained), fresh / "state.safetensors")
-    (fresh / "state.json").write_text(json.dumps({"position": asdict(position), "run": run}, indent=1))
+    try:
+        fresh.mkdir(parents=True)
+        save_file(_all_tensors(trained), fresh / "state.safetensors")
+        facts = {"position": asdict(position), "run": run, "settings": settings or {}}
+        (fresh / "state.json").write_text(json.dumps(facts, indent=1))
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(fresh, ignore_errors=True)  # on a full disk its part is needed
+        raise SaveError(f"{fresh} cannot be written after step {position.step}: {error}") from error
     if directory.exists():  # otherwise an earlier kill left the old state as the only whole one: it stays until the new one is in place
         shutil.rmtree(old, ignore_errors=True)
         os.replace(directory, old)
@@ -55,10 +77,27 @@ def save_state(directory: Path, trained: Mapping[str, Trained], position: Positi
     shutil.rmtree(old, ignore_errors=True)
 
 
+def has_state(directory: Path) -> bool:
+    """Whether a run has left a state there."""
+    return directory.exists() or directory.with_name(directory.name + ".old").exists()
+
+
+def _whole(directory: Path) -> Path:
+    """The state's directory, or the old one beside it where a kill came between the two renames."""
+    old = directory.with_name(directory.name + ".old")
+    return old if not directory.exists() and old.exists() else directory
+
+
+def changed_settings(directory: Path, settings: Mapping[str, object]) -> list[str]:
+    """What this run sets otherwise than the run that wrote the state, as "name: then -> now"."""
+    saved = json.loads((_whole(directory) / "state.json").read_text()).get("settings", {})
+    names = sorted(saved.keys() | settings.keys())
+    return [f"{name}: {saved.get(name)!r} -> {settings.get(name)!r}" for name in names if saved.get(name) != settings.get(name)]
+
+
 def load_state(directory: Path, trained: Mapping[str, Trained], run: dict[str, object]) -> Position:
     """Restore in place. A state of another run (other shape, seed or batch size) is refused and changes nothing."""
-    if not directory.exists() and directory.with_name(directory.name + ".old").exists():
-        directory = directory.with_name(directory.name + ".old")  # killed between the two renames
+    directory = _whole(directory)
     saved = json.loads((directory / "state.json").read_text())
     differing = [key for key in run if saved["run"].get(key) != run[key]]
     if differing:
@@ -72,7 +111,7 @@ def load_state(directory: Path, trained: Mapping[str, Trained], run: dict[str, o
     with torch.no_grad():
         for name, tensor in _all_tensors(trained).items():
             tensor.copy_(tensors[name])
-    return Position(**saved["position"])
+    return Position(**saved["position"] | {"history": History.from_json(saved["position"]["history"])})
 
 
 def _check_models(directory: Path, saved: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
