@@ -40,11 +40,7 @@ def decode_image(data: bytes, name: str = "the picture") -> Pillow.Image:
         raise MediaError(f"{name} has 0 bytes; a picture needs some")
     if len(data) > MAX_IMAGE_BYTES:
         raise MediaError(f"{name} has {len(data):,} bytes, but a picture may have at most {MAX_IMAGE_BYTES:,}; save it smaller")
-    size = _webp_size(data)
-    if size:
-        _check_pixels(*size, name)
-    picture = _open(data, name)
-    _check_pixels(*picture.size, name)
+    picture = open_picture(data, name)
     try:
         picture.load()
     except MemoryError:
@@ -65,13 +61,23 @@ def flatten(picture: Pillow.Image, name: str = "the picture") -> Pillow.Image:
         raise MediaError(f"{name} of mode {picture.mode} cannot be turned into RGB ({error}); save it as a plain PNG or JPEG") from error
 
 
+def open_picture(data: bytes, name: str, max_pixels: int = MAX_IMAGE_PIXELS) -> Pillow.Image:
+    """The picture in `data`, its header read and its size checked, but not decoded yet."""
+    size = _webp_size(data)
+    if size:
+        _check_pixels(*size, name, max_pixels)
+    picture = _open(data, name)
+    _check_pixels(*picture.size, name, max_pixels)
+    return picture
+
+
 def _open(data: bytes, name: str) -> Pillow.Image:
     """Reads the header only."""
     try:
         with warnings.catch_warnings():
             # Pillow warns of large pictures by itself; our own, smaller bound is an error that says what to do.
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
-            return Pillow.open(BytesIO(data), formats=FORMATS)
+            return Pillow.open(BytesIO(_webp_with_alpha(data)), formats=FORMATS)
     except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
         raise MediaError(f"{name} has far more than the {MAX_IMAGE_PIXELS:,} pixels that a picture may have; make it smaller") from error
     except Pillow.UnidentifiedImageError as error:
@@ -86,11 +92,11 @@ def _open(data: bytes, name: str) -> Pillow.Image:
         raise MediaError(f"the header of {name} is damaged ({error}); save the picture again as PNG or JPEG") from error
 
 
-def _check_pixels(width: int, height: int, name: str) -> None:
+def _check_pixels(width: int, height: int, name: str, most: int = MAX_IMAGE_PIXELS) -> None:
     if width < 1 or height < 1:
         raise MediaError(f"{name} has {width} x {height} pixels; a picture needs at least one")
-    if width * height > MAX_IMAGE_PIXELS:
-        raise MediaError(f"{name} has {width:,} x {height:,} pixels, but a picture may have at most {MAX_IMAGE_PIXELS:,}; make it smaller")
+    if width * height > most:
+        raise MediaError(f"{name} has {width:,} x {height:,} pixels, but a picture may have at most {most:,}; make it smaller")
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
@@ -106,6 +112,16 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     if kind == b"VP8 ":
         return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
     return None
+
+
+def _webp_with_alpha(data: bytes) -> bytes:
+    """An animated WebP whose header says that it may be transparent; other bytes as they are.
+
+    Where no frame covers the canvas it is transparent, but an encoder that makes frames small and opaque does not set the flag, and
+    Pillow would show black there.
+    """
+    is_animated = data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X" and len(data) > 20 and data[20] & 0x02
+    return data[:20] + bytes([data[20] | 0x10]) + data[21:] if is_animated else data
 
 
 def _upright(picture: Pillow.Image) -> Pillow.Image:
