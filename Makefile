@@ -19,7 +19,7 @@ check: $(VENV)/.ready-test
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(VENV)/.ready-test
-	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/train_step.py
 
 clean:
 	rm -rf $(VENV)

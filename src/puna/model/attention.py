@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from puna.config import LayerSpec, ModelConfig
 from puna.kernels.attention import packed_attention
 from puna.model.batch import Batch, KVCache
+from puna.model.joined import joined_linear
 from puna.model.norm import rms_normalize
 from puna.model.rope import RopeMode, rotate, rotation, temperature
 
@@ -46,7 +47,7 @@ class Attention(nn.Module):
 
     def project(self, x_TD: Tensor, terms: PositionTerms) -> tuple[Tensor, Tensor, Tensor]:
         """Queries `[T, N, H]`, keys and values `[T, K, H]` as attention reads them."""
-        q_TNH, k_TKH, v_TKH = (w(x_TD).unflatten(-1, (-1, self.head_width)) for w in (self.wq, self.wk, self.wv))
+        q_TNH, k_TKH, v_TKH = (y.unflatten(-1, (-1, self.head_width)) for y in joined_linear(x_TD, self.wq, self.wk, self.wv))
         if self.layer.rope:
             q_TNH, k_TKH = rotate(q_TNH, terms.cos, terms.sin), rotate(k_TKH, terms.cos, terms.sin)
         if self.layer.qk_norm:  # after RoPE, per head, without weights [stated]

@@ -38,7 +38,7 @@ def _before_attention(block: Block, x_TD: Tensor, terms: PositionTerms) -> tuple
 
 
 @fusible(symbolic_shapes=False)
-def _before_experts(block: Block, x_TD: Tensor, out_TD: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _before_experts(block: Block, x_TD: Tensor, out_TD: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     assert isinstance(block.feed_forward, MoE)
     x_TD = x_TD + block.attention.wo(out_TD)
     return x_TD, *block.feed_forward.prepare(block.feed_forward_norm(x_TD))

@@ -33,15 +33,15 @@ class MoE(nn.Module):
     def forward(self, x_TD: Tensor) -> Tensor:
         return self.route(*self.prepare(x_TD))
 
-    def prepare(self, x_TD: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """All that comes before the routed experts: x as they read it, the router's ids and scores, and the shared expert's output."""
+    def prepare(self, x_TD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """All that comes before the routed experts: x scaled by the router's scores, its choices, and the shared expert's output."""
         routing = self.router.choose(x_TD)
         if torch.is_autocast_enabled(x_TD.device.type):  # autocast does not know grouped products
             x_TD = x_TD.to(torch.get_autocast_dtype(x_TD.device.type))
-        return x_TD, routing.expert_ids_T, routing.scores_T.to(x_TD.dtype), self.shared(x_TD)
+        return x_TD * routing.scores_T.to(x_TD.dtype)[:, None], routing.expert_ids_T, self.shared(x_TD)
 
-    def route(self, x_TD: Tensor, expert_ids_T: Tensor, scores_T: Tensor, shared_TD: Tensor) -> Tensor:
+    def route(self, scaled_TD: Tensor, expert_ids_T: Tensor, shared_TD: Tensor) -> Tensor:
         """The sum of the shared expert's output and the chosen expert's."""
         self.router.count(expert_ids_T)
-        w_gate_up_EDF, w_down_EFD = self.experts.w_gate_up.to(x_TD.dtype), self.experts.w_down.to(x_TD.dtype)
-        return shared_TD + grouped_experts(x_TD, expert_ids_T, scores_T, w_gate_up_EDF, w_down_EFD)
+        weights = self.experts.w_gate_up.to(scaled_TD.dtype), self.experts.w_down.to(scaled_TD.dtype)
+        return shared_TD + grouped_experts(scaled_TD, expert_ids_T, None, *weights)

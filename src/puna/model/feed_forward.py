@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from puna.model.joined import joined_linear
+
 
 class FeedForward(nn.Module):
     """`w_down(silu(w_gate x) * w_up x)`, no biases."""
@@ -14,4 +16,5 @@ class FeedForward(nn.Module):
         self.w_down = nn.Linear(hidden_width, width, bias=False)
 
     def forward(self, x_TD: Tensor) -> Tensor:
-        return self.w_down(F.silu(self.w_gate(x_TD)) * self.w_up(x_TD))
+        gate_TF, up_TF = joined_linear(x_TD, self.w_gate, self.w_up)
+        return self.w_down(F.silu(gate_TF) * up_TF)

@@ -129,7 +129,7 @@ class HeadLoss:
         self.head_low_VD = head_VD.to(hidden_TD.dtype)
         self.weights_T = weights_T / weights_T.sum().clamp(min=1e-9)
         # One buffer for all chunks: freed, one of this size goes back to the system, and a step would spend its time in page faults.
-        self.logits_RV = hidden_TD.new_empty(chunk_size(hidden_TD), len(head_VD))
+        self.logits_RV = hidden_TD.new_empty(-(-chunk_size(hidden_TD) // _ROW_STEP) * _ROW_STEP, len(head_VD))
         self.grad_head_low_VD = torch.empty_like(self.head_low_VD)
         self.grad_hidden_TD = torch.zeros_like(hidden_TD)
         self.grad_head_VD = torch.zeros_like(head_VD, dtype=torch.float32)

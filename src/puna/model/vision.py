@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from puna.config import VisionConfig
 from puna.kernels.attention import tile_attention
+from puna.kernels.fusion import fusible
 from puna.model.rope import rotate
 
 
@@ -63,8 +64,13 @@ class VisionBlock(nn.Module):
         self.feed_forward = VisionFeedForward(vision.width, vision.shuffled_width, vision.width, bias=True, gelu_after=False)
 
     def forward(self, x_MXW: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        x_MXW = x_MXW + self.attention(self.attention_norm(x_MXW), cos, sin)
-        return x_MXW + self.feed_forward(self.feed_forward_norm(x_MXW))
+        return _vision_block(self, x_MXW, cos, sin)
+
+
+@fusible(symbolic_shapes=True)
+def _vision_block(block: VisionBlock, x_MXW: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    x_MXW = x_MXW + block.attention(block.attention_norm(x_MXW), cos, sin)
+    return x_MXW + block.feed_forward(block.feed_forward_norm(x_MXW))
 
 
 class VisionTower(nn.Module):

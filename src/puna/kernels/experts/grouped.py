@@ -22,16 +22,20 @@ _ROW_STEP = 64
 _ALIGNED_BYTES = 16  # grouped_mm refuses rows that are not a multiple of this
 
 
-def grouped_experts(x_TD: Tensor, expert_ids_T: Tensor, scores_T: Tensor, w_gate_up_EDF: Tensor, w_down_EFD: Tensor) -> Tensor:
-    """Same contract as `reference_experts`, at the cost of the selected expert only; differentiable in x, scores and weights."""
+def grouped_experts(x_TD: Tensor, expert_ids_T: Tensor, scores_T: Tensor | None, w_gate_up_EDF: Tensor, w_down_EFD: Tensor) -> Tensor:
+    """Same contract as `reference_experts`, at the cost of the selected expert only; differentiable in x, scores and weights.
+
+    Without scores the rows of x are taken as scaled already: training does that in the fused step before.
+    """
+    if scores_T is not None:
+        x_TD = x_TD * scores_T[:, None]
     if x_TD.shape[0] <= _SMALL_T and not torch.is_grad_enabled():
-        return _one_by_one(x_TD, expert_ids_T, scores_T, w_gate_up_EDF, w_down_EFD)
+        return _one_by_one(x_TD, expert_ids_T, w_gate_up_EDF, w_down_EFD)
     if torch.is_grad_enabled() or not _suits_grouped_mm(w_down_EFD):
-        return _SortedExperts.apply(x_TD * scores_T[:, None], expert_ids_T, w_gate_up_EDF, w_down_EFD)
+        return _SortedExperts.apply(x_TD, expert_ids_T, w_gate_up_EDF, w_down_EFD)
     order_R = torch.argsort(expert_ids_T, stable=True)
     offsets_E = torch.bincount(expert_ids_T, minlength=w_gate_up_EDF.shape[0]).cumsum(0).to(torch.int32)
-    x_RD = x_TD[order_R] * scores_T[order_R, None]
-    gate_RF, up_RF = F.grouped_mm(x_RD, w_gate_up_EDF, offs=offsets_E).chunk(2, dim=-1)
+    gate_RF, up_RF = F.grouped_mm(x_TD[order_R], w_gate_up_EDF, offs=offsets_E).chunk(2, dim=-1)
     y_RD = F.grouped_mm(F.silu(gate_RF) * up_RF, w_down_EFD, offs=offsets_E)
     return torch.empty_like(y_RD).index_copy_(0, order_R, y_RD)
 
@@ -40,10 +44,10 @@ def _suits_grouped_mm(w_down_EFD: Tensor) -> bool:
     return all(width * w_down_EFD.element_size() % _ALIGNED_BYTES == 0 for width in w_down_EFD.shape[1:])
 
 
-def _one_by_one(x_TD: Tensor, expert_ids_T: Tensor, scores_T: Tensor, w_gate_up_EDF: Tensor, w_down_EFD: Tensor) -> Tensor:
+def _one_by_one(x_TD: Tensor, expert_ids_T: Tensor, w_gate_up_EDF: Tensor, w_down_EFD: Tensor) -> Tensor:
     rows = []
     for t, expert in enumerate(expert_ids_T.tolist()):
-        gate, up = ((x_TD[t] * scores_T[t]) @ w_gate_up_EDF[expert]).chunk(2)
+        gate, up = (x_TD[t] @ w_gate_up_EDF[expert]).chunk(2)
         rows.append((F.silu(gate) * up) @ w_down_EFD[expert])
     return torch.stack(rows) if rows else torch.empty_like(x_TD)
 
@@ -66,7 +70,9 @@ class _SortedExperts(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_TD: Tensor, expert_ids_T: Tensor, w_gate_up_EDF: Tensor, w_down_EFD: Tensor) -> Tensor:
         place_T, edges = _places(expert_ids_T, w_gate_up_EDF.shape[0])
-        x_RD = x_TD.new_zeros(edges[-1], x_TD.shape[1]).index_copy_(0, place_T, x_TD)
+        # Rows that fill up an expert's part are copies of the first token: finite, and their gradients below are zero.
+        token_R = place_T.new_zeros(edges[-1]).index_copy_(0, place_T, torch.arange(len(x_TD), device=x_TD.device))
+        x_RD = x_TD.index_select(0, token_R)
         h_RF = x_TD.new_empty(edges[-1], w_gate_up_EDF.shape[2])
         y_RD = torch.empty_like(x_RD)
         for e, rows in _used(edges):
