@@ -4,6 +4,7 @@ Letters: T query tokens, N query heads, K key/value heads, H head width.
 """
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -69,14 +70,18 @@ def reference(q: Tensor, k: Tensor, v: Tensor, case: Case, scale: float) -> Tens
     )
 
 
-def with_gradients(out: Tensor, of: list[Tensor], grad: Tensor) -> list[Tensor]:
+def as_leaves(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return q.requires_grad_(), k.requires_grad_(), v.requires_grad_()
+
+
+def with_gradients(out: Tensor, of: Sequence[Tensor], grad: Tensor) -> list[Tensor]:
     return [out.detach(), *torch.autograd.grad(out, of, grad)]
 
 
 def compare(case: Case, heads: int, kv_heads: int, width: int, dtype: torch.dtype, tolerance: float) -> None:
     *qkv, grad = inputs(case.tokens, heads, kv_heads, width, dtype)
     scale = width**-0.5
-    leaves = [x.requires_grad_() for x in qkv]
+    leaves = as_leaves(*qkv)
     ours = with_gradients(packed_attention(*leaves, case.plan(), scale), leaves, grad)
     theirs = with_gradients(reference(*leaves, case, scale), leaves, grad)
     for name, got, expected in zip(("output", "q gradient", "k gradient", "v gradient"), ours, theirs, strict=True):
@@ -200,7 +205,7 @@ def test_what_fills_up_a_bucket_reaches_no_output_and_no_gradient(poison: float,
     for x in qkv:
         x[last] = poison
     grad[last] = 0
-    leaves = [x.requires_grad_() for x in qkv]
+    leaves = as_leaves(*qkv)
     plan = case.plan()
     filling = torch.ones_like(plan.rows, dtype=torch.bool).index_fill_(0, plan.places, False)
     poisoned = PackingPlan(plan.buckets, torch.where(filling, last, plan.rows), plan.places)
@@ -215,7 +220,7 @@ def test_what_fills_up_a_bucket_reaches_no_output_and_no_gradient(poison: float,
 def test_large_scores_neither_overflow_nor_lose_the_gradient() -> None:
     case = Case((40,), (0,), None)
     q, k, v, grad = inputs(40, 2, 1, 16)
-    leaves = [(60 * q).requires_grad_(), (60 * k).requires_grad_(), v.requires_grad_()]
+    leaves = as_leaves(60 * q, 60 * k, v)
     ours = with_gradients(packed_attention(*leaves, case.plan(), 1.0), leaves, grad)
     theirs = with_gradients(reference(*leaves, case, 1.0), leaves, grad)
     assert all(torch.isfinite(x).all() for x in ours)
@@ -226,7 +231,7 @@ def test_gradients_come_only_to_those_who_ask() -> None:
     q, k, v, grad = inputs(9, 2, 1, 8)
     plan = Case((9,), (0,), 4).plan()
     (alone,) = torch.autograd.grad(packed_attention(q, k, v.requires_grad_(), plan, 0.3), [v], grad)
-    leaves = [x.requires_grad_() for x in (q, k, v)]
+    leaves = as_leaves(q, k, v)
     assert torch.equal(alone, torch.autograd.grad(packed_attention(*leaves, plan, 0.3), leaves, grad)[2])
 
 

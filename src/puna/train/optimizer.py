@@ -5,8 +5,9 @@ Each update is scaled to the RMS that AdamW's updates have, so both share one le
 Embeddings, head, router, norms, biases and vision's patch and position tables take AdamW.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,17 +48,29 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
         for group in self.param_groups:
+            alike: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
             for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if "momentum" not in state:
-                    state["momentum"] = torch.zeros_like(parameter)
-                momentum = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-                nesterov = parameter.grad.lerp(momentum, group["momentum"])
-                scale = _RMS * max(parameter.shape[-2:]) ** 0.5
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(orthogonalize(nesterov), alpha=-group["lr"] * scale)
+                if parameter.grad is not None:
+                    alike[parameter.shape].append(parameter)
+            for parameters in alike.values():
+                self._step_alike(parameters, group)
+
+    def _step_alike(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
+        """Parameters of one shape. Single matrices are orthogonalised side by side: small products alone waste the machine."""
+        nesterovs = []
+        for parameter in parameters:
+            assert parameter.grad is not None
+            state = self.state[parameter]
+            if "momentum" not in state:
+                state["momentum"] = torch.zeros_like(parameter)
+            momentum = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
+            nesterovs.append(parameter.grad.lerp(momentum, group["momentum"]))
+        joined = len(parameters) > 1 and parameters[0].ndim == 2
+        updates = orthogonalize(torch.stack(nesterovs)).unbind() if joined else [orthogonalize(each) for each in nesterovs]
+        scale = _RMS * max(parameters[0].shape[-2:]) ** 0.5
+        for parameter, update in zip(parameters, updates, strict=True):
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.add_(update, alpha=-group["lr"] * scale)
 
 
 def is_matrix(name: str, parameter: Tensor) -> bool:
