@@ -21,7 +21,7 @@ from rich.console import Console
 from puna.checkpoint import save_model
 from puna.config import ModelConfig
 from puna.data.chance import generator
-from puna.data.labels import classes, labelled_pictures
+from puna.data.labels import LETTERS, NUM_COUNTS, classes, labelled_pictures
 from puna.data.pack import TextShards, prepare
 from puna.data.row import Sample, tiles_of
 from puna.data.samples import NANO_WEIGHTS, TEXT_KIND, Mixture, to_stream
@@ -35,7 +35,7 @@ from puna.train import Run, Stage, train
 from puna.train.packing import Row
 from puna.train.projector import fit_projector
 from puna.train.settings import with_overrides
-from puna.train.vision import warm_up
+from puna.train.vision import Classes, warm_up
 
 SEED = 1
 PICTURES_PER_STEP = 256
@@ -90,8 +90,7 @@ def learn_to_see(model: Model, out: Path, steps: int, console: Console) -> None:
     warm_up(
         model.vision,
         lambda step: labelled_pictures(SEED, step, PICTURES_PER_STEP),
-        num_classes=1 + len(classes()),
-        num_colours=len(COLOUR_VALUES),
+        num=Classes(1 + len(classes()), NUM_COUNTS, len(COLOUR_VALUES), len(LETTERS)),
         steps=steps,
         lr=3e-3,
         log=out / "vision.jsonl",

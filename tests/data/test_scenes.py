@@ -19,7 +19,7 @@ def _overlap(scene: Scene) -> bool:
     )
 
 
-@pytest.mark.parametrize("number", range(1, 7))
+@pytest.mark.parametrize("number", range(1, 10))
 def test_a_counting_scene_has_that_many_equal_things_apart_and_inside(data: Path, number: int) -> None:
     for seed in range(40):
         scene = scenes.counting_scene(random.Random(seed), number)

@@ -13,16 +13,19 @@ from rich.console import Console
 
 from puna.model.vision import VisionTower
 from puna.testing.models import tiny_model
-from puna.train.vision import Readout, measure, warm_up
+from puna.train.vision import Classes, Readout, measure, warm_up
 
 NOT_ASKED = -100
+NUM = Classes(things=2, counts=3, colours=2, letters=2)
 
 
 class Batch(NamedTuple):
     pictures: np.ndarray
     whole: np.ndarray
+    counts: np.ndarray
     cells: np.ndarray
     colours: np.ndarray
+    letters: np.ndarray
 
 
 def corners(step: int) -> Batch:
@@ -36,7 +39,10 @@ def corners(step: int) -> Batch:
         pictures[i, 8 * y : 8 * y + 8, 8 * x : 8 * x + 8] = 255 if whole[i] else 120
         cells[i, where[i]] = 1
         colours[i, where[i]] = whole[i]
-    return Batch(pictures, whole, cells, colours)
+    # Every third picture is empty; letters are asked as colours are.
+    counts = np.ones(16, np.int64)
+    pictures[::3], cells[::3], colours[::3], whole[::3], counts[::3] = 0, 0, NOT_ASKED, NOT_ASKED, 0
+    return Batch(pictures, whole, counts, cells, colours, colours.copy())
 
 
 def tower() -> VisionTower:
@@ -46,7 +52,7 @@ def tower() -> VisionTower:
 def warmed(directory: Path, steps: int = 60, made: VisionTower | None = None) -> VisionTower:
     made = made or tower()
     console = Console(file=io.StringIO())
-    warm_up(made, corners, num_classes=2, num_colours=2, steps=steps, lr=1e-2, log=directory / "vision.jsonl", console=console)
+    warm_up(made, corners, num=NUM, steps=steps, lr=1e-2, log=directory / "vision.jsonl", console=console)
     return made
 
 
@@ -55,7 +61,7 @@ def test_the_tower_learns_what_is_shown_and_where(tmp_path: Path) -> None:
     first, *_, last = [json.loads(line) for line in (tmp_path / "vision.jsonl").read_text().splitlines()]
     assert (first["step"], last["step"]) == (20, 60)
     assert last["loss"] < 0.3 * first["loss"]
-    assert min(last["whole"], last["cells"], last["colours"]) > 0.9
+    assert min(last[share] for share in ("whole", "counts", "cells", "colours", "letters")) > 0.9
 
 
 def test_it_is_a_function_of_its_batches_and_leaves_torchs_generator_alone(tmp_path: Path) -> None:
@@ -77,10 +83,11 @@ def test_the_tower_keeps_its_names_and_no_gradients(tmp_path: Path) -> None:
 
 
 def test_cells_are_the_towers_rows_in_order() -> None:
-    readout = Readout(tower(), num_classes=2, num_colours=2)
+    readout = Readout(tower(), NUM)
     tiles = torch.rand(3, 3, 16, 16)
-    whole, cells, colours = readout(tiles)
-    assert (whole.shape, cells.shape, colours.shape) == ((3, 2), (3, 4, 2), (3, 4, 2))
+    whole, counts, cells, colours, letters = readout(tiles)
+    assert (whole.shape, counts.shape) == ((3, 2), (3, 3))
+    assert (cells.shape, colours.shape, letters.shape) == ((3, 4, 2),) * 3
     rows = readout.tower(tiles)
     torch.testing.assert_close(cells[1, 2], readout.head_cells(rows[4 + 2]))
 
@@ -89,11 +96,11 @@ def test_pictures_are_scaled_as_tiles_are() -> None:
     seen = []
 
     class Watching(Readout):
-        def forward(self, tiles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        def forward(self, tiles: torch.Tensor) -> tuple[torch.Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
             seen.append(tiles)
             return super().forward(tiles)
 
-    measure(Watching(tower(), 2, 2), corners(0))
+    measure(Watching(tower(), NUM), corners(0))
     (tiles,) = seen
     assert tiles.shape == (16, 3, 16, 16) and tiles.dtype == torch.float32
     assert float(tiles.min()) == -1 and float(tiles.max()) == 1
@@ -101,11 +108,12 @@ def test_pictures_are_scaled_as_tiles_are() -> None:
 
 @pytest.mark.parametrize("missing", [-100, -1])
 def test_what_is_not_asked_counts_for_nothing_even_if_nothing_is_asked(missing: int) -> None:
-    readout = Readout(tower(), 2, 2)
+    readout = Readout(tower(), NUM)
     batch = corners(0)
-    silent = batch._replace(colours=np.full_like(batch.colours, missing), whole=np.full_like(batch.whole, missing))
+    silence = {name: np.full_like(getattr(batch, name), missing) for name in ("colours", "letters", "whole", "counts")}
+    silent = batch._replace(**silence)
     loss = measure(readout, silent).loss
-    _, cells, _ = readout(torch.from_numpy(batch.pictures.transpose(0, 3, 1, 2) / 127.5 - 1).float())
+    _, _, cells, _, _ = readout(torch.from_numpy(batch.pictures.transpose(0, 3, 1, 2) / 127.5 - 1).float())
     torch.testing.assert_close(loss, 4 * F.cross_entropy(cells.flatten(0, 1), torch.from_numpy(batch.cells).flatten()))
     loss.backward()
     assert readout.head_cells.weight.grad is not None and readout.head_cells.weight.grad.any()

@@ -92,7 +92,7 @@ def _name(item: scenes.Item, language: str = "en") -> str:
 
 
 def counting(rng: random.Random) -> Sample:
-    """How many? 1 to 6 equal things; in English also "how many cats?" among others, and what they are."""
+    """How many? 1 to 9 equal things; in English also "how many cats?" among others, and what they are."""
     number = rng.randint(1, scenes.MAX_COUNT)
     language = skills.pick_language(rng, 0.5)
     if language == "en" and rng.random() < 0.25:
@@ -114,8 +114,8 @@ def counting(rng: random.Random) -> Sample:
 def _counting_among(rng: random.Random) -> Sample:
     """Two kinds together: how many of one, how many in all."""
     while True:
-        first = rng.randint(1, 4)
-        scene = scenes.mixed_scene(rng, first, rng.randint(1, scenes.MAX_COUNT - first))
+        first = rng.randint(1, 5)
+        scene = scenes.mixed_scene(rng, first, rng.randint(1, min(5, scenes.MAX_COUNT - first)))
         kinds = list(dict.fromkeys(item.code for item in scene.items))
         if all(inventory()[code].names["en"] not in MASS_OR_PLURAL for code in kinds):
             break
@@ -131,7 +131,7 @@ def _counting_among(rng: random.Random) -> Sample:
 def placing(rng: random.Random) -> Sample:
     """What is on the left? Where is the dog? Is the cat above the dog?"""
     vertical = rng.random() < 0.5
-    scene = scenes.row_scene(rng, 2 if rng.random() < 0.65 else 3, vertical)
+    scene = scenes.row_scene(rng, 2 if rng.random() < 0.85 else 3, vertical)
     language = skills.pick_language(rng, 0.6)
     turns = [_placing_turn(scene, vertical, language, rng) for _ in range(rng.choice((1, 2, 2, 3)))]
     return chat("placing", list(dict(turns).items()), (scenes.draw(scene, rng),), rng)

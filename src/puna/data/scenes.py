@@ -30,7 +30,7 @@ COLOUR_VALUES: tuple[tuple[int, int, int], ...] = (
     (130, 130, 130),
 )
 NUM_SHAPES = 6
-MAX_COUNT = 6
+MAX_COUNT = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,21 +143,41 @@ def _far_plain(colours: Sequence[tuple[int, int, int]], rng: random.Random) -> n
     return canvas
 
 
-def _cells(rng: random.Random, num: int, side: int) -> list[tuple[float, float, float]]:
-    """`num` different cells of a `side` x `side` grid as (centre x, centre y, cell width), the grid itself nudged."""
-    width = SIZE / side
-    return [((cell % side + 0.5) * width, (cell // side + 0.5) * width, width) for cell in rng.sample(range(side * side), num)]
+def _common_size(rng: random.Random, num: int) -> int:
+    """A size at which `num` things fit and are still seen."""
+    if num <= 4:
+        return rng.randint(15, 22) if rng.random() < 0.5 else rng.randint(20, 28)
+    return rng.randint(13, 20) if num <= 6 else rng.randint(12, 17)
 
 
 def _placed(rng: random.Random, num: int, size: int | None = None) -> list[tuple[float, float, int]]:
-    """`num` places (x, y, size) that do not overlap."""
-    side = 3 if num > 4 or rng.random() < 0.55 else 2
-    places = []
-    common = size or rng.randint(13, 20) + (rng.randint(0, 9) if side == 2 else 0)
-    for x, y, width in _cells(rng, num, side):
-        slack = max(0.0, (width - common) / 2)
-        places.append((x + rng.uniform(-slack, slack), y + rng.uniform(-slack, slack), common))
-    return places
+    """`num` places (x, y, size) that do not overlap: on a loose grid, or scattered where there is room."""
+    common = size or _common_size(rng, num)
+    scattered = _scattered(rng, num, common) if rng.random() < 0.5 else None
+    return scattered or _on_grid(rng, num, common)
+
+
+def _on_grid(rng: random.Random, num: int, size: int) -> list[tuple[float, float, int]]:
+    """Different cells of a 2 x 2 or 3 x 3 grid, nudged as far as the cell allows."""
+    side = 2 if num <= 4 and (size > SIZE // 3 or rng.random() < 0.5) else 3
+    width = SIZE / side
+    slack = max(0.0, (width - size) / 2)
+    return [
+        ((cell % side + 0.5) * width + rng.uniform(-slack, slack), (cell // side + 0.5) * width + rng.uniform(-slack, slack), size)
+        for cell in rng.sample(range(side * side), num)
+    ]
+
+
+def _scattered(rng: random.Random, num: int, size: int) -> list[tuple[float, float, int]] | None:
+    """Anywhere; None where chance left no room for the last ones."""
+    places: list[tuple[float, float, int]] = []
+    for _ in range(12 * num):
+        x, y = (rng.uniform(size / 2, SIZE - size / 2) for _ in range(2))
+        if all(abs(x - a) >= size or abs(y - b) >= size for a, b, _ in places):
+            places.append((x, y, size))
+            if len(places) == num:
+                return places
+    return None
 
 
 def _emoji(rng: random.Random, num: int, kind: str = "emoji") -> list[tuple[str, str]]:
@@ -172,7 +192,7 @@ def counting_scene(rng: random.Random, number: int) -> Scene:
 
 
 def mixed_scene(rng: random.Random, first: int, second: int) -> Scene:
-    """`first` of one emoji and `second` of another, at most 6 together."""
+    """`first` of one emoji and `second` of another, at most `MAX_COUNT` together."""
     kinds = _emoji(rng, 2)
     chosen = [kinds[0]] * first + [kinds[1]] * second
     return Scene(
@@ -194,7 +214,7 @@ def row_scene(rng: random.Random, number: int, vertical: bool) -> Scene:
     width = SIZE / number
     items = []
     for place, (code, artist) in enumerate(_emoji(rng, number)):
-        size = rng.randint(15, 19 if number == 3 else 28)
+        size = rng.randint(17, 20) if number == 3 else rng.randint(24, 32)
         slack = max(0.0, (width - size) / 2)
         along = (place + 0.5) * width + rng.uniform(-slack, slack)
         across = SIZE / 2 + rng.uniform(-9, 9)
@@ -223,7 +243,7 @@ def shape_scene(rng: random.Random, number: int) -> Scene:
         slack = (SIZE - size) / 2
         places = [(SIZE / 2 + rng.uniform(-slack, slack), SIZE / 2 + rng.uniform(-slack, slack), size)]
     else:
-        places = _placed(rng, number, rng.randint(16, 21))
+        places = _placed(rng, number, rng.randint(20, 30))
     return Scene(
         tuple(Item(x, y, size, shape=form, colour=colour) for (x, y, size), form, colour in zip(places, forms, colours, strict=True))
     )
@@ -247,5 +267,5 @@ def size_scene(rng: random.Random) -> Scene:
 
 
 def odd_scene(rng: random.Random) -> Scene:
-    """Three or four of one emoji and one of another."""
-    return mixed_scene(rng, rng.randint(3, 4), 1)
+    """Three to five of one emoji and one of another."""
+    return mixed_scene(rng, rng.randint(3, 5), 1)

@@ -1,4 +1,4 @@
-"""Warming up a vision tower: what is shown, and what stands in which cell, read linearly off the adapter's rows.
+"""Warming up a vision tower: what is shown, how many, and what stands in which cell, read linearly off the adapter's rows.
 
 A nano's decoder learns names of pictures hundreds of times slower while the tower still knows nothing (`docs/log.md`). Meta's tower was
 trained before fusion too, on the task of MetaCLIP [stated]; the task here, and its length, are [ours]. The readout is thrown away.
@@ -23,63 +23,91 @@ from puna.train.schedule import warmup_stable_decay
 
 
 class Labelled(Protocol):
-    """A batch of pictures uint8 `[B, h, w, 3]` with class ids: `whole` `[B]`, `cells` and `colours` `[B, cells]`; negative: not asked."""
+    """A batch of pictures uint8 `[B, h, w, 3]` with class ids: `whole` and `counts` `[B]`, `cells`, `colours` and `letters` `[B, cells]`.
+
+    Negative: not asked.
+    """
 
     @property
     def pictures(self) -> np.ndarray: ...
     @property
     def whole(self) -> np.ndarray: ...
     @property
+    def counts(self) -> np.ndarray: ...
+    @property
     def cells(self) -> np.ndarray: ...
     @property
     def colours(self) -> np.ndarray: ...
+    @property
+    def letters(self) -> np.ndarray: ...
+
+
+class Classes(NamedTuple):
+    """How many classes each head tells apart."""
+
+    things: int
+    counts: int
+    colours: int
+    letters: int
 
 
 class Readout(nn.Module):
-    """A tower with three linear heads: the whole picture's class (of the rows' mean), each row's class, each row's colour."""
+    """A tower with linear heads: on the rows' mean what is shown and how many things, on each row the thing, its colour, the letter."""
 
-    def __init__(self, tower: VisionTower, num_classes: int, num_colours: int) -> None:
+    def __init__(self, tower: VisionTower, num: Classes) -> None:
         super().__init__()
         self.tower = tower
         width = tower.vision.adapter_width
-        self.head_whole = nn.Linear(width, num_classes)
-        self.head_cells = nn.Linear(width, num_classes)
-        self.head_colours = nn.Linear(width, num_colours)
+        self.head_whole = nn.Linear(width, num.things)
+        self.head_counts = nn.Linear(width, num.counts)
+        self.head_cells = nn.Linear(width, num.things)
+        self.head_colours = nn.Linear(width, num.colours)
+        self.head_letters = nn.Linear(width, num.letters)
 
-    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Logits in the order of `Seen`'s shares."""
         rows = self.tower(tiles).unflatten(0, (tiles.shape[0], -1))
-        return self.head_whole(rows.mean(1)), self.head_cells(rows), self.head_colours(rows)
+        mean = rows.mean(1)
+        return self.head_whole(mean), self.head_counts(mean), self.head_cells(rows), self.head_colours(rows), self.head_letters(rows)
 
 
 class Seen(NamedTuple):
-    """Loss to differentiate, and shares of right answers among those asked: whole pictures, cells that hold something, colours."""
+    """Loss to differentiate, and shares of right answers among those asked: whole pictures, counts, cells that hold something, colours,
+    letters.
+    """
 
     loss: Tensor
     whole: float
+    counts: float
     cells: float
     colours: float
+    letters: float
+
+
+# Most cells hold nothing: their head's loss is small for that reason alone. Colours and letters are asked of few cells. [ours]
+_WEIGHTS = (1.0, 0.5, 4.0, 0.5, 0.5)
 
 
 def measure(readout: Readout, batch: Labelled) -> Seen:
     tiles = torch.from_numpy(batch.pictures.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1)
+    asked_of = (batch.whole, batch.counts, batch.cells, batch.colours, batch.letters)
     losses, rights = [], []
-    for logits, labels, least in zip(readout(tiles), (batch.whole, batch.cells, batch.colours), (0, 1, 0), strict=True):
+    for logits, labels, least in zip(readout(tiles), asked_of, (0, 0, 1, 0, 0), strict=True):
         logits, target = logits.float().flatten(0, -2), torch.from_numpy(labels).flatten()
         asked = target >= 0
         loss = F.cross_entropy(logits[asked], target[asked], reduction="sum")
         losses.append(loss / asked.sum().clamp(min=1))  # a batch that asks nothing of this head teaches it nothing
         counted = target >= least  # of the cells only those that hold something
         rights.append(float((logits.argmax(-1) == target)[counted].float().mean()))
-    # Most cells hold nothing: their head's loss is small for that reason alone.
-    return Seen(losses[0] + 4 * losses[1] + 0.5 * losses[2], *rights)
+    total = torch.stack([weight * loss for weight, loss in zip(_WEIGHTS, losses, strict=True)]).sum()
+    return Seen(total, *rights)
 
 
 def warm_up(
     tower: VisionTower,
     batches: Callable[[int], Labelled],
     *,
-    num_classes: int,
-    num_colours: int,
+    num: Classes,
     steps: int,
     lr: float,
     log: Path,
@@ -88,7 +116,7 @@ def warm_up(
     """Train `tower` in place for `steps` batches; `batches` is a function of the step. Appends to `log` (JSONL) every 20 steps."""
     generator_state = torch.random.get_rng_state()
     torch.manual_seed(0)  # the heads' fresh weights
-    readout = Readout(tower, num_classes, num_colours).train()
+    readout = Readout(tower, num).train()
     torch.random.set_rng_state(generator_state)
     optimizers = build_optimizers(readout, lr, weight_decay=0.01)
     started = time.monotonic()
