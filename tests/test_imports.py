@@ -51,7 +51,7 @@ PACKAGES = {
     "model": {"torch", "numpy"},
     "tokens": {"numpy", "tiktoken", "tokenizers"},
 }
-HTTP = {"fastapi", "starlette", "uvicorn", "httpx", "requests", "aiohttp", "http", "urllib"}
+HTTP = {"fastapi", "starlette", "uvicorn", "httpx", "httpx2", "requests", "aiohttp", "http", "urllib"}
 WITHOUT_HTTP = ("config", "presets", "stream", "kernels", "model", "tokens", "checkpoint", "engine", "pipeline", "train")
 FILES = {"pathlib", "os", "io", "shutil", "safetensors", "json", "tempfile"}
 

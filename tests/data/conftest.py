@@ -65,6 +65,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def data(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """PUNA_DATA_MIRROR and a manifest that describe `mirror`; all caches fresh."""
+    kinds = {"wikipedia_simple_en": "prose", "storybooks": "picture_books"}
     rows = []
     for path in sorted(mirror.rglob("*.*")):
         name = path.name.split(".")[0]
@@ -72,6 +73,7 @@ def data(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         rows.append(
             {
                 "name": name,
+                "kind": kinds.get(name, "pictures"),
                 "file": str(path.relative_to(mirror)),
                 "origin": "drawn by the tests",
                 "licence": "CC0-1.0",
@@ -82,8 +84,8 @@ def data(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         )
     listing = tmp_path / "manifest.json"
     listing.write_text(json.dumps(rows))
-    cached = (sources.manifest, emoji.album, skills.facts)
-    monkeypatch.setattr(sources, "MANIFEST", listing)
+    cached = (sources._listed, emoji.album, skills.facts)
+    monkeypatch.setenv(sources.MANIFEST_VARIABLE, str(listing))
     monkeypatch.setenv(sources.MIRROR_VARIABLE, str(mirror))
     for function in cached:
         function.cache_clear()

@@ -12,12 +12,13 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-# Each verb is the function of the same name in the module of the same name.
+# Each verb is the function, or the program of several verbs, of the same name in the module of the same name.
 VERBS = {
     "chat": "Talk to a model in the terminal, with pictures.",
     "serve": "Open a chat in the browser, with an OpenAI API beside it.",
     "show": "Print a model's pattern of layers, its parameters and its memory.",
     "convert": "Write a model as a Hugging Face directory.",
+    "data": "List, fetch, build and inspect training data.",
     "train": "Run a training recipe.",
 }
 USER_MISTAKE, INTERRUPTED = 2, 130
@@ -61,7 +62,10 @@ def _command(arguments: Sequence[str]) -> Callable[..., Any]:
     program.callback(help="Puna: an open Llama 4 system. PUNA_DEBUG=1 shows the traceback of an error.")(_root)
     for verb, summary in VERBS.items():
         function = getattr(importlib.import_module(f"puna.cli.{verb}"), verb) if verb == chosen else _summary_only
-        program.command(verb, help=None if verb == chosen else summary)(function)
+        if isinstance(function, typer.Typer):
+            program.add_typer(function, name=verb)
+        else:
+            program.command(verb, help=None if verb == chosen else summary)(function)
     return typer.main.get_command(program)
 
 
