@@ -1,5 +1,6 @@
 """The loop: killed, stopped and resumed runs compute bit for bit what an undisturbed one does."""
 
+import errno
 import io
 import json
 import os
@@ -22,12 +23,15 @@ from torch import Tensor
 import puna
 from puna.checkpoint import save_model
 from puna.model import Model
+from puna.model.init import initialize
 from puna.stream import Stream
 from puna.testing.models import tiny_config
 from puna.testing.training import Alphabets, tiny_run
 from puna.train import Run, Stage, train
 from puna.train import loop as loop_module
+from puna.train import state as state_module
 from puna.train.balance import routers
+from puna.train.feed import batches_of
 from puna.train.loop import TrainingError
 from puna.train.packing import Row
 from puna.train.state import StateError
@@ -317,3 +321,239 @@ def test_a_fresh_run_is_prepared_once_and_a_resumed_one_is_not(tmp_path: Path) -
     assert same(whole, trained(tiny_run(prepare=prepare), cut, resume=True))
     assert len(prepared) == 2
     assert not same(whole, trained(tiny_run(), tmp_path / "plain"))
+
+
+def test_what_preparing_made_is_saved_before_the_first_step(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise LookupError("gone")
+
+    def prepare(model: Model) -> None:
+        model.text.embed.weight.data += 0.01
+
+    console = quiet()
+    with pytest.raises(LookupError):
+        train(disturbed(tiny_run(prepare=prepare), 9, fail), tmp_path / "cut", console=console)
+    assert "stopped before it is done, the run begins anew" in console.file.getvalue()  # type: ignore[attr-defined]
+    whole = trained(tiny_run(prepare=prepare), tmp_path / "whole")
+
+    def never(model: Model) -> None:
+        raise AssertionError("prepared twice")
+
+    assert same(whole, trained(tiny_run(prepare=never), tmp_path / "cut", resume=True))
+
+
+def test_no_step_stands_in_the_log_twice_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last line before the kill is of step 6, the checkpoint of step 3."""
+    save = loop_module.save_state
+    monkeypatch.setattr(loop_module, "save_state", lambda *a: save(*a) if a[2].step == 3 else None)
+    trained(tiny_run(checkpoint_every_s=-1.0, log_every=1), tmp_path)
+    assert [record["step"] for record in log(tmp_path)] == list(range(1, 9))
+    first = log(tmp_path)[:3]
+    trained(tiny_run(log_every=1), tmp_path, resume=True)
+    assert [record["step"] for record in log(tmp_path)] == list(range(1, 9)) and log(tmp_path)[:3] == first
+
+
+def test_a_setting_changed_on_resuming_is_named(tmp_path: Path) -> None:
+    stages = tiny_run().stages
+    trained(tiny_run(stages=stages[:1]), tmp_path)
+    console = quiet()
+    train(tiny_run(lr=2e-2), tmp_path, resume=True, console=console)
+    told = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "another setting: lr: 0.01 -> 0.02" in told and "stages[1].name: None -> 'cool'" in told
+    assert "clip_norm" not in told
+
+
+def test_several_batches_a_step_learn_what_one_large_batch_does(tmp_path: Path) -> None:
+    """To rounding: rows of exactly 16 tokens, so that both pack the same rows; routing by raw logits."""
+
+    class Sixteen(Alphabets):
+        def row(self, index: int) -> Row:
+            weight = 1.0 + index % 3  # shares of a step that differ
+            return Row("row", Stream((index + np.arange(16)) % 26 + ord("a")), weight)
+
+    stages = (Stage(name="main", steps=3, source=Sixteen()),)
+    config = tiny_config(vision=None, num_layers=2, moe_layers=(1,), nope_layers=(), initializer_range=0.05)
+    large = trained(tiny_run(config=config, stages=stages, tokens_per_batch=128, optimizer="adamw"), tmp_path / "large")
+    small = trained(tiny_run(config=config, stages=stages, tokens_per_batch=32, batches_per_step=4, optimizer="adamw"), tmp_path / "small")
+    fresh = trained(tiny_run(config=config, stages=(replace(stages[0], steps=1, peak=0.0),), tokens_per_batch=128), tmp_path / "fresh")
+    apart = sum(float((a - b).abs().sum()) for a, b in zip(bits(large), bits(small), strict=True))
+    moved = sum(float((a - b).abs().sum()) for a, b in zip(bits(large), bits(fresh), strict=True))
+    assert apart < 0.05 * moved
+    losses = [log(tmp_path / name)[-1]["loss"] for name in ("large", "small")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_rows_made_by_processes_change_nothing(undisturbed: Model, tmp_path: Path) -> None:
+    assert same(undisturbed, trained(tiny_run(row_processes=2), tmp_path))
+
+
+def test_adamw_alone_is_an_option_with_a_state_of_its_own(undisturbed: Model, tmp_path: Path) -> None:
+    alone = trained(tiny_run(optimizer="adamw"), tmp_path / "whole")
+    assert not same(undisturbed, alone)
+    assert not train(disturbed(tiny_run(optimizer="adamw"), 26, send(signal.SIGTERM)), tmp_path / "cut", console=quiet()).finished
+    with pytest.raises(StateError, match="optimizer='adamw', this run has 'muon'"):
+        train(tiny_run(), tmp_path / "cut", resume=True, console=quiet())
+    assert same(alone, trained(tiny_run(optimizer="adamw"), tmp_path / "cut", resume=True))
+
+
+# --- stages by the clock ------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """A second passes each time that it is read: once a step."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 1
+        return self.now
+
+
+def clocked(**changes: Any) -> Run:
+    stages = (
+        Stage(name="clock", minutes=10 / 60, warmup=2, decay_minutes=4 / 60, source=Alphabets()),
+        Stage(name="steps", steps=3, source=Alphabets()),
+    )
+    return tiny_run(stages=stages, log_every=1, **changes)
+
+
+def test_a_stage_by_the_clock_ends_on_time_with_its_rate_and_biases_at_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "time", Clock())
+    biases: list[float] = []
+    step = loop_module._Loop._step
+
+    def watched(self: Any, stage: Stage) -> None:
+        step(self, stage)
+        biases.append(max(float(router.balance_bias.abs().max()) for router in routers(self.models["tiny"])))
+
+    monkeypatch.setattr(loop_module._Loop, "_step", watched)
+    trained(clocked(), tmp_path)
+    records = log(tmp_path)
+    assert [record["stage"] for record in records] == ["clock"] * 10 + ["steps"] * 3
+    assert [record["lr"] for record in records[:10]] == pytest.approx([0.005, *[0.01] * 6, 0.0075, 0.005, 0.0025])
+    assert [record["seconds"] for record in records] == list(range(1, 14))
+    assert biases[5] > 0 and biases[9] == 0.0 and biases[10] > 0
+    assert biases[6:9] == pytest.approx([biases[5] * share for share in (0.75, 0.5, 0.25)])
+
+
+def test_the_clock_goes_on_where_a_stopped_run_left_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "time", Clock())
+    whole = trained(clocked(), tmp_path / "whole")
+    assert not train(disturbed(clocked(), 26, send(signal.SIGTERM)), tmp_path / "cut", console=quiet()).finished
+    stopped_at = json.loads((tmp_path / "cut" / "state" / "state.json").read_text())["position"]
+    assert stopped_at["stage_seconds"] == stopped_at["step"] < 10
+    assert same(whole, trained(clocked(), tmp_path / "cut", resume=True))
+    assert [record["seconds"] for record in log(tmp_path / "cut")] == list(range(1, 14))
+
+
+# --- what goes wrong ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OneBrokenRow(Alphabets):
+    """Row `at` carries a weight that no loss survives."""
+
+    at: int
+
+    def row(self, index: int) -> Row:
+        row = super().row(index)
+        return row._replace(weight=float("nan")) if index == self.at else row
+
+
+def test_a_spike_is_skipped_and_written_down_and_training_goes_on(tmp_path: Path) -> None:
+    run = tiny_run(stages=(Stage(name="main", steps=8, source=OneBrokenRow(20)),), on_spike="skip", log_every=4)
+    console = quiet()
+    outcome = train(run, tmp_path, console=console)
+    assert outcome.finished and all(torch.isfinite(tensor).all() for tensor in bits(outcome.model))
+    (spike,) = [json.loads(line) for line in (tmp_path / "spikes.jsonl").read_text().splitlines()]
+    assert spike["why"] == {"tiny": "is no number"} and spike["readings"]["tiny"] == ["nan", "nan"]
+    rows = [index for index, _, _ in spike["rows"]]
+    assert 20 in rows and f"skipped the update of step {spike['step']}" in console.file.getvalue()  # type: ignore[attr-defined]
+    (again,) = batches_of(run, spike)
+    assert torch.isnan(again.weights).any() and [kind for _, kind, _ in spike["rows"]] == list(again.kinds)
+    assert [record["skipped_steps"] for record in log(tmp_path)] == [int(spike["step"] <= 4), 1]
+    assert "NaN" not in (tmp_path / "log.jsonl").read_text()
+
+
+def test_a_run_that_skips_resumes_bit_for_bit(tmp_path: Path) -> None:
+    run = tiny_run(stages=(Stage(name="main", steps=8, source=OneBrokenRow(12)),), on_spike="skip")
+    whole = trained(run, tmp_path / "whole")
+    for steps in (2, 3, 5, 8):
+        short = replace(run, stages=(replace(run.stages[0], steps=steps),))
+        outcome = train(short, tmp_path / "cut", resume=True, console=quiet())
+    assert same(whole, outcome.model) and outcome.position.history.skipped == 1
+
+
+def test_a_step_that_is_skipped_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    source = OneBrokenRow(0)
+    stages = (Stage(name="main", steps=1, source=source),)
+    skipped = trained(tiny_run(stages=stages, on_spike="skip"), tmp_path / "skipped")
+    fresh = initialize(Model(tiny_run().configs["tiny"]), torch.Generator().manual_seed(0))
+    assert same(skipped, fresh)
+
+
+def test_numbers_are_read_rarely_on_a_device_that_must_be_waited_for(
+    undisturbed: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU: a broken step is found at the next line of the log, and nothing was saved after it."""
+    init = loop_module._Loop.__init__
+
+    def rarely(self: Any, *arguments: Any) -> None:
+        init(self, *arguments)
+        self.read_every = self.run.log_every
+
+    monkeypatch.setattr(loop_module._Loop, "__init__", rarely)
+    run = tiny_run(stages=(Stage(name="main", steps=8, source=OneBrokenRow(20)),), log_every=4, checkpoint_every_s=-1.0)
+    with pytest.raises(TrainingError, match=r"step (\d+) \(main\)") as caught:
+        train(run, tmp_path, console=quiet())
+    assert json.loads((tmp_path / "state" / "state.json").read_text())["position"]["step"] == int(str(caught.value).split()[1]) - 1
+    assert same(undisturbed, trained(tiny_run(), tmp_path / "whole"))
+
+
+def test_a_full_disk_ends_with_a_message_and_the_last_checkpoint_whole(
+    undisturbed: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file = state_module.save_file
+    saves: list[Path] = []
+
+    def full(tensors: dict[str, Tensor], path: Path) -> None:
+        saves.append(path)
+        if len(saves) > 3:
+            path.write_bytes(b"half a file")
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        save_file(tensors, path)
+
+    monkeypatch.setattr(state_module, "save_file", full)
+    with pytest.raises(TrainingError, match="after step 4: .*No space left.*checkpoint of step 3 is whole: continue with --resume"):
+        train(tiny_run(checkpoint_every_s=-1.0), tmp_path, console=quiet())
+    assert not (tmp_path / "state.new").exists()
+    monkeypatch.undo()
+    assert same(undisturbed, trained(tiny_run(), tmp_path, resume=True))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("no room"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+    ],
+)
+def test_too_little_memory_ends_with_a_message_and_a_checkpoint(
+    undisturbed: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(TrainingError, match="out of memory with batches of 64 tokens on cpu.*checkpoint of step [12345] is whole"):
+        train(disturbed(tiny_run(checkpoint_every_s=-1.0), 34, fail), tmp_path, console=quiet())
+    assert same(undisturbed, trained(tiny_run(), tmp_path, resume=True))
+
+
+def test_other_errors_stay_themselves(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        train(disturbed(tiny_run(), 30, fail), tmp_path, console=quiet())

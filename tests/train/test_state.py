@@ -1,7 +1,9 @@
 """A run's state on disk: whole or not at all, and only for the run that wrote it."""
 
 import json
+import resource
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +19,7 @@ from puna.testing.models import tiny_config, tiny_model
 from puna.train import state as state_module
 from puna.train.balance import routers
 from puna.train.optimizer import build_optimizers
-from puna.train.state import Position, StateError, load_state, save_state
+from puna.train.state import Position, SaveError, StateError, changed_settings, load_state, save_state
 
 RUN: dict[str, object] = {"model": "tiny", "seed": 0}
 
@@ -172,3 +174,32 @@ def test_nothing_is_left_beside_a_whole_state(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
     assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["state.json", "state.safetensors"]
     assert json.loads((tmp_path / "state" / "state.json").read_text())["position"]["step"] == 2
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file may grow beyond 4 kB: the system's own error comes in the middle of a write."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_write_that_fails_midway_leaves_the_old_state_whole(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    run = setup(tiny_config(vision=None))
+    save_marked(tmp_path / "state", run, 1)
+    request.getfixturevalue("small_files")
+    with pytest.raises(SaveError, match="state.new cannot be written after step 2: .*File too large"):
+        save_marked(tmp_path / "state", run, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+    assert load_state(tmp_path / "state", {"tiny": run}, RUN).step == 1
+    assert (run.model.text.norm.weight == 1).all()
+
+
+def test_settings_that_differ_are_named_and_refuse_nothing(tmp_path: Path) -> None:
+    run = setup()
+    save_state(tmp_path / "state", {"tiny": run}, Position(), RUN, {"lr": 0.1, "fuse": True})
+    assert changed_settings(tmp_path / "state", {"lr": 0.1, "fuse": True}) == []
+    assert changed_settings(tmp_path / "state", {"lr": 0.2, "clip": 1.0}) == ["clip: None -> 1.0", "fuse: True -> None", "lr: 0.1 -> 0.2"]

@@ -50,6 +50,7 @@ class Logbook:
         self.tile_flops = sum(flops_per_tile(config) for config in run.configs.values())
         self.names = tuple(run.configs)
         self.tokens_per_s = 0.0
+        self.latest: dict[str, float] = {}
         self._begin(position)
 
     def _begin(self, position: Position) -> None:
@@ -70,6 +71,7 @@ class Logbook:
         """Remember what a step was found to cost."""
         for name, reading in readings.items():
             self.readings[name].append(reading)
+            self.latest[name] = reading.loss
 
     def write(
         self, position: Position, stage: str, rate: float, learners: Mapping[str, Learner], extra: Mapping[str, Mapping[str, Tensor]]
@@ -90,7 +92,7 @@ class Logbook:
         record |= next(iter(told.values())) if len(told) == 1 else {"models": told}
         with (self.out / "log.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")
-        self.events.numbers(position.step, flat_numbers(record))
+        self.events.numbers(position.step, {name: value for name, value in flat_numbers(record).items() if name != "step"})
         self._begin(position)
 
     def _of_model(self, name: str, learner: Learner, extra: Mapping[str, Tensor]) -> dict[str, object]:
@@ -119,15 +121,12 @@ class Logbook:
     def in_words(self, position: Position) -> str:
         """The progress bar's text: the stage, each model's last loss, speed, time to the end."""
         stage = self.run.stages[min(position.stage, len(self.run.stages) - 1)]
-        shown = " ".join(f"{self.readings[name][-1].loss:.3f}" for name in self.names if self.readings[name])
+        shown = " ".join(f"{loss:.3f}" for loss in self.latest.values())
         seconds = position.seconds - self.since.seconds
         steps = position.step - self.since.step
         speed = steps * self.run.tokens_per_step / seconds if steps and seconds > 0 else self.tokens_per_s
         eta = timedelta(seconds=round(seconds_left(self.run, position, speed))) if speed else "?"
         return f"{stage.name}, step {position.step}, loss {shown or '-'}, {speed:,.0f} tok/s, {eta} left"
-
-    def picture(self, step: int, name: str, png: bytes, width: int, height: int) -> None:
-        self.events.picture(step, name, png, width, height)
 
     def close(self) -> None:
         self.events.close()

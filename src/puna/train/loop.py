@@ -78,7 +78,7 @@ def train(run: Run, out: Path, *, resume: bool = False, console: Console | None 
         stack.callback(book.close)
         loop = _Loop(run, out, learners, position, feed, book, saver, console)
         finished = loop.go()
-    return Outcome({name: model.eval() for name, model in models.items()}, finished, loop.position, loop.losses)
+    return Outcome({name: model.eval() for name, model in models.items()}, finished, loop.position, book.latest)
 
 
 class _Saver:
@@ -139,7 +139,6 @@ class _Loop:
         self.guard = Guard(run.spikes, run.on_spike, position.history, out / "spikes.jsonl")
         self.maps = {name: ExpertMap(model) for name, model in self.models.items()}
         self.unread: list[_Unread] = []
-        self.losses: dict[str, float] = {}
         self.stop = threading.Event()
         # Reading waits for the device, so a GPU is asked once a line of the log, unless a spike must be found before its update.
         self.read_every = 1 if run.device == "cpu" or run.on_spike == "skip" else run.log_every
@@ -230,7 +229,6 @@ class _Loop:
             if is_spike:
                 self.console.print(f"[yellow]skipped the update of step {unread.step + 1}; {self.guard.file.name} says why[/yellow]")
             else:
-                self.losses = {name: reading.loss for name, reading in readings.items()}
                 self.book.read(readings)
         self.unread.clear()
         return is_spike
