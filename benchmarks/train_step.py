@@ -1,11 +1,12 @@
 """Training steps on this machine: against `transformers`' Llama 4, and against the machine's limit.
 
-    python benchmarks/train_step.py [--rounds 5] [--threads 2] [--skip-peer]
+    python benchmarks/train_step.py [--rounds 5] [--threads 2] [--device cpu] [--skip-peer]
 
 Forward and backward in bf16, no optimiser. Rounds are interleaved, so that a neighbour on the machine hits all contestants alike, and
 the limit (the best large bf16 product) is measured in every round. Three shapes: *tiny* (width 256, 4 layers, 16 experts, text; the peer
 runs it too, on the same tokens), *scout-nano* with its pictures, and *width 512*. Counted as work are the products of forward and
-backward that the result needs: weights that a token meets, and the causal half of attention. Prints a card, and one JSON line last.
+backward that the result needs: weights that a token meets, and the causal half of attention. On a GPU the step is first checked
+against the CPU's. Prints a card, and one JSON line last.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from puna.config import ModelConfig, every_nth_layer
 from puna.kernels.attention import segments
@@ -28,6 +30,7 @@ from puna.model.init import initialize
 from puna.model.loss import next_token_loss
 from puna.presets import nano_scout
 from puna.stream import Stream
+from puna.train.machine import matmul_limit
 from puna.train.optimizer import build_optimizers
 
 TOKENS = 8192
@@ -106,8 +109,35 @@ class Contestant:
         return self.tokens / float(np.median(self.seconds))
 
 
+def loss_of(model: Model, batch: Batch) -> Tensor:
+    """The loss of one batch whose every token is scored, ready for its backward."""
+    device = batch.token_ids.device
+    targets = batch.token_ids.roll(-1) % model.config.bos_id
+    with torch.autocast(device.type, torch.bfloat16):
+        hidden = model(batch).to(torch.bfloat16)
+    return next_token_loss(hidden, model.text.head.weight, targets, torch.ones(len(batch), device=device), 1e-4).total
+
+
+def check_device(streams: list[Stream], device: str) -> None:
+    """Loss and gradients of scout-nano on `device` against the CPU's plain fp32."""
+    results = []
+    for where in ("cpu", device):
+        model = initialize(Model(nano_scout()), torch.Generator().manual_seed(0)).to(where)
+        loss = loss_of(model, Batch.from_streams(streams, device=where))
+        loss.backward()
+        results.append((float(loss), {name: p.grad.float().cpu() for name, p in model.named_parameters() if p.grad is not None}))
+    (loss, grads), (other_loss, other_grads) = results
+    worst = max((float((grads[name] - other_grads[name]).norm() / grads[name].norm().clamp(min=1e-12)), name) for name in grads)
+    print(
+        f"{device} against cpu: loss {other_loss:.4f} and {loss:.4f}; largest relative difference of a gradient {worst[0]:.1%} ({worst[1]})"
+    )
+    if abs(loss - other_loss) > 0.02 or worst[0] > 0.2:
+        raise SystemExit(f"the step on {device} is not the CPU's: see the line above")
+
+
 def ours(config: ModelConfig, batches: list[Batch], with_optimizer: bool = False) -> Contestant:
-    model = initialize(Model(config), torch.Generator().manual_seed(0))
+    device = batches[0].token_ids.device
+    model = initialize(Model(config), torch.Generator().manual_seed(0)).to(device)
     optimizers = build_optimizers(model, lr=1e-3, weight_decay=0.0)
     turn = 0
 
@@ -115,21 +145,20 @@ def ours(config: ModelConfig, batches: list[Batch], with_optimizer: bool = False
         nonlocal turn
         batch = batches[turn % len(batches)]
         turn += 1
-        targets = batch.token_ids.roll(-1) % config.bos_id
         with fused_elementwise():
-            with torch.autocast("cpu", torch.bfloat16):
-                hidden = model(batch).to(torch.bfloat16)
-            next_token_loss(hidden, model.text.head.weight, targets, torch.ones(len(batch)), 1e-4).total.backward()
+            loss_of(model, batch).backward()
         for optimizer in optimizers:
             if with_optimizer:
                 optimizer.step()
             optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
 
     flops = float(np.mean([needed_flops(config, batch) for batch in batches]))
     return Contestant(config.name + (", with Muon and AdamW" if with_optimizer else ""), len(batches[0]), flops, step)
 
 
-def peer(config: ModelConfig, streams: list[Stream]) -> Contestant:
+def peer(config: ModelConfig, streams: list[Stream], device: str) -> Contestant:
     """`transformers` at the same configuration, on the same tokens."""
     from transformers.models.llama4.configuration_llama4 import Llama4TextConfig
     from transformers.models.llama4.modeling_llama4 import Llama4ForCausalLM
@@ -137,54 +166,48 @@ def peer(config: ModelConfig, streams: list[Stream]) -> Contestant:
     from puna.checkpoint.config_hf import config_to_hf
 
     settings = config_to_hf(config)
-    model = Llama4ForCausalLM(Llama4TextConfig(**settings.get("text_config", settings))).train()
-    ids = torch.from_numpy(np.stack([stream.token_ids for stream in streams]))
+    model = Llama4ForCausalLM(Llama4TextConfig(**settings.get("text_config", settings))).train().to(device)
+    ids = torch.from_numpy(np.stack([stream.token_ids for stream in streams])).to(device)
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device, torch.bfloat16):
             loss = model(input_ids=ids, labels=ids, use_cache=False).loss
         loss.backward()
         model.zero_grad()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     return Contestant("transformers, tiny", ids.numel(), needed_flops(config, Batch.from_streams(streams)), step)
-
-
-def matmul_flops() -> float:
-    """The machine's bf16 limit now: the best of a few large products."""
-    a, b = torch.randn(4096, 1024, dtype=torch.bfloat16), torch.randn(1024, 1024, dtype=torch.bfloat16)
-    best = float("inf")
-    for _ in range(10):
-        started = time.perf_counter()
-        a @ b
-        best = min(best, time.perf_counter() - started)
-    return 2 * 4096 * 1024 * 1024 / best
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Training steps against transformers and against the machine's limit.")
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds, after two that warm up")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--skip-peer", action="store_true", help="without transformers")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "30000")  # as `puna.train` does: kernels of all contestants stay compiled
+    if options.device != "cpu":
+        check_device(mixed_streams(nano_scout(), 0), options.device)
     prose = prose_streams(tiny(), 4, 512)
-    nano = [Batch.from_streams(mixed_streams(nano_scout(), seed)) for seed in range(2)]
+    nano = [Batch.from_streams(mixed_streams(nano_scout(), seed), device=options.device) for seed in range(2)]
     contestants = [
-        ours(tiny(), [Batch.from_streams(prose)]),
+        ours(tiny(), [Batch.from_streams(prose, device=options.device)]),
         ours(nano_scout(), nano),
         ours(nano_scout(), nano, with_optimizer=True),
         ours(wide(), nano),
     ]
     if not options.skip_peer:
-        contestants.insert(1, peer(tiny(), prose))
+        contestants.insert(1, peer(tiny(), prose, options.device))
     limit = 0.0
     for place in range(2 + options.rounds):
         for contestant in contestants:
             taken = contestant.run()
             if place >= 2:
                 contestant.seconds.append(taken)
-        limit = max(limit, matmul_flops())
+        limit = max(limit, matmul_limit(options.device))
     print(f"{platform.processor() or platform.machine()}, {options.threads} threads, torch {torch.__version__}")
     print(f"bf16 matmul limit {limit / 1e9:,.0f} GFLOP/s")
     results = {}

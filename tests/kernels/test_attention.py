@@ -12,7 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from puna.kernels.attention import PackingPlan, cached_attention, packed_attention, plan_packing, reference_attention, segments
+from puna.kernels.attention import cached_attention, reference_attention, segments
+from puna.kernels.attention.packed import PackingPlan
+from puna.kernels.attention.packed import bucket_attention as packed_attention
+from puna.kernels.attention.packed import plan_buckets as plan_packing
+from puna.kernels.attention.ragged import plan_ragged
 
 # Largest difference, as a share of the largest expected value.
 FP32_TOLERANCE = 5e-6  # sums in another order
@@ -255,3 +259,9 @@ def test_cached_attention_in_bf16_stays_within_its_rounding() -> None:
         out = cached_attention(q[start:], k, v, 0.125)
         assert out.dtype == torch.bfloat16
         torch.testing.assert_close(out.float(), whole[start:].float(), atol=BF16_TOLERANCE, rtol=BF16_TOLERANCE)
+
+
+def test_a_ragged_plan_has_the_edges_of_all_segments_in_order() -> None:
+    plan = plan_ragged(segments((11, 19, 1), (0, 5, 7), 8), "cpu")
+    assert plan.edges.tolist() == [0, 8, 11, 14, 22, 30, 31] and plan.edges.dtype == torch.int32
+    assert plan.longest == 8

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from puna.config import LayerSpec
-from puna.kernels.attention import PackingPlan, plan_packing, segments
+from puna.kernels.attention import Plan, plan_packing, segments
 from puna.stream import Stream
 
 
@@ -29,7 +29,7 @@ class Batch:
     lengths: tuple[int, ...]
     first_positions: tuple[int, ...]
     tiles: Tensor | None = None
-    _plans: dict[int | None, PackingPlan] = field(default_factory=dict)
+    _plans: dict[int | None, Plan] = field(default_factory=dict)
 
     @classmethod
     def from_streams(
@@ -50,7 +50,7 @@ class Batch:
     def __len__(self) -> int:
         return self.token_ids.shape[0]
 
-    def plan(self, chunk: int | None) -> PackingPlan:
+    def plan(self, chunk: int | None) -> Plan:
         """The attention plan of layers with this chunk, made at first use and shared by all of them."""
         if chunk not in self._plans:
             self._plans[chunk] = plan_packing(segments(self.lengths, self.first_positions, chunk), self.token_ids.device)

@@ -6,12 +6,13 @@ backward, without a pad token in sight of its caller; `cached_attention` is its 
 """
 
 from puna.kernels.attention.cached import cached_attention
-from puna.kernels.attention.packed import PackingPlan, Segments, packed_attention, plan_packing, segments
+from puna.kernels.attention.packed import Segments, segments
 from puna.kernels.attention.reference import reference_attention
+from puna.kernels.attention.select import Plan, packed_attention, plan_packing
 from puna.kernels.attention.tiles import tile_attention
 
 __all__ = [
-    "PackingPlan",
+    "Plan",
     "Segments",
     "cached_attention",
     "packed_attention",

@@ -99,7 +99,7 @@ def _width(length: int) -> int:
     return next((w for w in _WIDTHS if w >= length), -(-length // 128) * 128)
 
 
-def plan_packing(segs: Segments, device: torch.device | str = "cpu") -> PackingPlan:
+def plan_buckets(segs: Segments, device: torch.device | str = "cpu") -> PackingPlan:
     """Group segments by width. Every token of the batch stands in exactly one place that counts."""
     by_width: dict[int, list[int]] = {}
     for i, length in enumerate(segs.lengths):
@@ -123,7 +123,7 @@ def plan_packing(segs: Segments, device: torch.device | str = "cpu") -> PackingP
     return PackingPlan(tuple(buckets), rows.to(device), places.to(device))
 
 
-def packed_attention(q_TNH: Tensor, k_TKH: Tensor, v_TKH: Tensor, plan: PackingPlan, scale: float) -> Tensor:
+def bucket_attention(q_TNH: Tensor, k_TKH: Tensor, v_TKH: Tensor, plan: PackingPlan, scale: float) -> Tensor:
     """Causal grouped-query attention inside each segment of `plan`. Returns `[T, N, H]` in q's dtype; differentiable."""
     return _PackedAttention.apply(q_TNH, k_TKH, v_TKH, plan, scale)
 

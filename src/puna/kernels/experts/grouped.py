@@ -1,9 +1,9 @@
 """Sparse expert dispatch: sort tokens by expert, one matrix product per expert and projection, put the rows back.
 
-Two ways, one contract. `grouped_experts` calls torch's `grouped_mm` when no gradient is wanted. Training, and widths that it refuses,
-take `_SortedExperts`: its workspace gives every expert a whole number of `_ROW_STEP` rows (zeros at the end, whose outputs nobody
-reads), because oneDNN compiles a kernel per distinct row count and fresh counts in every step cost ten times the product itself
-(`docs/log.md`).
+Two ways, one contract. `grouped_experts` calls torch's `grouped_mm` on a GPU, and on a CPU when no gradient is wanted. Training on a
+CPU, and widths that it refuses, take `_SortedExperts`: its workspace gives every expert a whole number of `_ROW_STEP` rows (filled up
+with rows whose outputs nobody reads), because oneDNN compiles a kernel per distinct row count and fresh counts in every step cost ten
+times the product itself (`docs/log.md`).
 
 Letters: T tokens, R workspace rows sorted by expert, D model width, F expert width, E experts.
 """
@@ -29,15 +29,21 @@ def grouped_experts(x_TD: Tensor, expert_ids_T: Tensor, scores_T: Tensor | None,
     """
     if scores_T is not None:
         x_TD = x_TD * scores_T[:, None]
+    if x_TD.is_cuda and _suits_grouped_mm(w_down_EFD):
+        return _grouped_mm(x_TD, expert_ids_T, w_gate_up_EDF, w_down_EFD)  # differentiable there, and no count leaves the device
     if x_TD.shape[0] <= _SMALL_T and not torch.is_grad_enabled():
         return _one_by_one(x_TD, expert_ids_T, w_gate_up_EDF, w_down_EFD)
     if torch.is_grad_enabled() or not _suits_grouped_mm(w_down_EFD):
         return _SortedExperts.apply(x_TD, expert_ids_T, w_gate_up_EDF, w_down_EFD)
+    return _grouped_mm(x_TD, expert_ids_T, w_gate_up_EDF, w_down_EFD)
+
+
+def _grouped_mm(x_TD: Tensor, expert_ids_T: Tensor, w_gate_up_EDF: Tensor, w_down_EFD: Tensor) -> Tensor:
     order_R = torch.argsort(expert_ids_T, stable=True)
     offsets_E = torch.bincount(expert_ids_T, minlength=w_gate_up_EDF.shape[0]).cumsum(0).to(torch.int32)
     gate_RF, up_RF = F.grouped_mm(x_TD[order_R], w_gate_up_EDF, offs=offsets_E).chunk(2, dim=-1)
     y_RD = F.grouped_mm(F.silu(gate_RF) * up_RF, w_down_EFD, offs=offsets_E)
-    return torch.empty_like(y_RD).index_copy_(0, order_R, y_RD)
+    return torch.empty_like(y_RD).index_copy(0, order_R, y_RD)
 
 
 def _suits_grouped_mm(w_down_EFD: Tensor) -> bool:
