@@ -18,6 +18,7 @@ from puna.pipeline import Chunk, Pipeline, load
 from puna.stream import Message, Stream, Text, ToolCall
 from puna.testing.models import tiny_config, tiny_model
 from puna.testing.tokenizer import byte_tokenizer
+from puna.testing.videos import gif, mp4
 from puna.tokens.errors import ChatError
 
 EOT, EOM, END = 264, 263, 257
@@ -111,6 +112,30 @@ def test_a_picture_reaches_the_model(pipeline: Pipeline) -> None:
         answers.append(pipeline.chat(messages, max_tokens=20).text)
         assert answers[-1] == pipeline.tokenizer.decode([token for token in expected if token not in pipeline.config.eos_ids])
     assert answers[0] != answers[1]
+
+
+@pytest.mark.parametrize("kind", ["video", "image"])
+@pytest.mark.parametrize("form", [mp4, gif])
+def test_a_video_reaches_the_model(pipeline: Pipeline, tmp_path: Path, form: Callable[[], bytes], kind: str) -> None:
+    path = tmp_path / "clip"
+    path.write_bytes(form())
+    messages = [{"role": "user", "content": [{"type": kind, kind: path}, {"type": "text", "text": "?"}]}]
+    prompt = pipeline.encode(messages)
+    assert prompt.num_tiles == 5 and (prompt.token_ids == pipeline.config.patch_id).sum() == 5 * 4
+    expected = naive_answer(pipeline.model, prompt, 12)
+    reply = pipeline.chat(messages, max_tokens=12)
+    assert reply.text == pipeline.tokenizer.decode([token for token in expected if token not in pipeline.config.eos_ids])
+    assert reply.prompt_tokens == len(prompt)
+
+
+def test_one_video_takes_a_quarter_of_a_small_context_and_too_many_are_an_error_that_counts_them(speaker: Speaker) -> None:
+    small = speaker("ok", max_positions=320)  # a quarter is 80 tokens: six frames of 4 patch ids and at most 8 others
+    clip = {"type": "video", "video": mp4(40)}
+    prompt = small.encode([{"role": "user", "content": [clip]}])
+    assert prompt.num_tiles == 6 and len(prompt) < 40 + 80
+    assert small.chat([{"role": "user", "content": [clip, "?\n"]}]).text == "ok"
+    with pytest.raises(ContextError, match="reads at most 320, .* send fewer pictures and videos: 36 tiles are in it"):
+        small.chat([{"role": "user", "content": [clip] * 6}])
 
 
 def test_messages_and_dicts_are_the_same_request(pipeline: Pipeline) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from puna.checkpoint import load_model
 from puna.config import ModelConfig
 from puna.engine import Sampling, check_prompt, generate
+from puna.media import video_tokens
 from puna.messages import MessageLike, RequestError, read_messages
 from puna.model import Batch, Model
 from puna.stream import Message, Stream, Text, ToolCall
@@ -23,6 +24,7 @@ from puna.tokens.chat import ChatFormat
 from puna.tokens.incremental import IncrementalDecoder
 
 FinishReason = Literal["stop", "length", "tool_calls"]
+
 
 class Produced(NamedTuple):
     """A chunk, and all ids that were sampled up to it."""
@@ -103,7 +105,8 @@ class Pipeline:
 
     def encode(self, messages: Sequence[MessageLike], tools: Sequence[Mapping[str, Any]] | None = None) -> Stream:
         """The stream that the model would read, generation prompt included."""
-        return self.chat_format.encode(read_messages(messages, self.config.vision), tools)
+        read = read_messages(messages, self.config.vision, video_tokens(self.config.max_positions))
+        return self.chat_format.encode(read, tools)
 
     def chat(self, messages: Sequence[MessageLike], **options: Any) -> Reply:
         """The whole answer; options as in `stream`."""

@@ -16,7 +16,7 @@ from puna.kernels.attention import reference_attention
 from puna.model import Batch, Model
 from puna.stream import Stream
 from puna.testing.hf_models import SCALED_ROPE, HFModel, hf_logits, hf_text_model, hf_vision_model, save_hf
-from puna.testing.parity import MAX_DIFFERENCE, assert_same, picture, stream_with, token_ids
+from puna.testing.parity import MAX_DIFFERENCE, assert_same, picture, stream_with, stream_with_videos, token_ids
 
 NUM_TOKENS = 29  # three chunk edges at chunk 8, and a chunk left open
 
@@ -119,6 +119,24 @@ def test_pictures_of_several_tilings_in_one_batch_are_equal(tmp_path: Path) -> N
     for ours, stream in zip(puna_logits(puna_model(hf, tmp_path), *streams), streams, strict=True):
         tiles = None if stream.tiles is None else torch.from_numpy(stream.tiles)
         assert_same(ours, hf_logits(hf, torch.from_numpy(stream.token_ids), tiles))
+
+
+def test_videos_packed_with_pictures_and_text_are_equal_each_to_itself_alone(tmp_path: Path) -> None:
+    """To both programs a frame is patch ids and a tile; the ids around them are ordinary ones."""
+    hf = hf_vision_model(seed=14, interleave_moe_layer_step=2)
+    model = puna_model(hf, tmp_path)
+    assert model.config.vision is not None
+    streams = [
+        stream_with_videos([3], seed=1, vision=model.config.vision),
+        stream_with([(2, 1)], seed=2),
+        stream_with_videos([1, 4], seed=3, vision=model.config.vision),
+        stream_with([], seed=4),
+    ]
+    assert [stream.num_tiles for stream in streams] == [3 + 3, 3, 1 + 3 + 4 + 3, 0]
+    for packed, stream in zip(puna_logits(model, *streams), streams, strict=True):
+        tiles = None if stream.tiles is None else torch.from_numpy(stream.tiles)
+        assert_same(packed, hf_logits(hf, torch.from_numpy(stream.token_ids), tiles))
+        assert_same(packed, puna_logits(model, stream)[0])
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from puna.stream import Stream
 from puna.testing.hf_models import SCALED_ROPE, HFModel, hf_logits, hf_text_model, hf_vision_model, save_hf
 from puna.testing.parity import assert_same, stream_with, token_ids
 from puna.testing.tokenizer import byte_tokenizer
+from puna.testing.videos import mp4
 
 NUM_TOKENS = 29  # three chunk edges at chunk 8, and a chunk left open
 DENSE = dict(num_local_experts=0, interleave_moe_layer_step=0, moe_layers=[], no_rope_layers=[1] * 8, layer_types=["full_attention"] * 8)
@@ -117,3 +118,14 @@ def test_greedy_decoding_after_pictures_takes_the_same_tokens(tmp_path: Path) ->
     hf = hf_vision_model(seed=15, interleave_moe_layer_step=2)
     prompt = stream_with([(1, 2), (1, 1)], seed=5)
     assert list(generate(loaded(hf, tmp_path).model, prompt, Sampling(max_tokens=12), stop_ids=())) == greedy(hf, prompt, 12)
+
+
+def test_a_question_about_a_video_file_gets_the_same_logits_and_the_same_answer(tmp_path: Path) -> None:
+    hf = hf_vision_model(seed=17)
+    pipeline = loaded(hf, tmp_path)
+    prompt = pipeline.encode([{"role": "user", "content": [{"type": "video", "video": mp4()}, "What moved?"]}])
+    assert prompt.num_tiles == 5 and len({tile.tobytes() for tile in prompt.tiles}) == 5
+    logits = pipeline.logits(prompt.token_ids.tolist(), prompt.tiles)
+    assert isinstance(logits, Tensor)
+    assert_same(logits, reference(hf, prompt))
+    assert list(generate(pipeline.model, prompt, Sampling(max_tokens=8), stop_ids=())) == greedy(hf, prompt, 8)

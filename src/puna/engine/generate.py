@@ -25,7 +25,8 @@ def check_prompt(config: ModelConfig, prompt: Stream) -> int:
     if not len(prompt):
         raise ContextError("the prompt is empty; give at least one token")
     if len(prompt) >= limit:
-        raise ContextError(f"the prompt has {len(prompt)} tokens, but {config.name} reads at most {limit}, answer included; shorten it")
+        way_out = f"shorten it, or send fewer pictures and videos: {prompt.num_tiles} tiles are in it" if prompt.num_tiles else "shorten it"
+        raise ContextError(f"the prompt has {len(prompt)} tokens, but {config.name} reads at most {limit}, answer included; {way_out}")
     return limit
 
 

@@ -14,7 +14,7 @@ from puna.media.data_url import decode_data_url, is_data_url
 from puna.media.error import MediaError
 from puna.media.image import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, decode_image, flatten
 from puna.media.tiling import Canvas, choose_canvas, tile_image
-from puna.media.video import FRAMES_PER_SECOND, MAX_FRAMES, is_video, sample_video
+from puna.media.video import FRAMES_PER_SECOND, MAX_FRAMES, is_video, sample_video, video_tokens
 from puna.stream import Image, Video
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "load_video",
     "sample_video",
     "tile_image",
+    "video_tokens",
 ]
 
 Source = bytes | str | Path | Pillow.Image

@@ -24,6 +24,8 @@ FRAMES_PER_SECOND = 2.0
 MAX_FRAMES = 32
 # What a frame costs beside its patches: its separator and its time, at most as long as "9999.9s".
 TOKENS_BESIDE_PATCHES = 8
+# One video takes at most this share of a model's context: four questions about videos fit into one conversation. [ours]
+CONTEXT_SHARE = 1 / 4
 
 
 def is_video(data: bytes) -> bool:
@@ -61,6 +63,11 @@ def sample_video(
         tiles.append(tile_image(frame.picture, one_tile).tiles[0])
         times.append(frame.seconds)
     return Video(np.stack(tiles), tuple(times))
+
+
+def video_tokens(context: int) -> int:
+    """How many of a context's tokens one video may take: the `max_tokens` for a model that reads so many."""
+    return int(context * CONTEXT_SHARE)
 
 
 def frames_within(max_tokens: int, vision: VisionConfig) -> int:

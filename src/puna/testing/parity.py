@@ -6,9 +6,12 @@ Ids and sizes are those of `puna.testing.hf_models`.
 import numpy as np
 from torch import Tensor
 
-from puna.stream import Image, Stream
+from puna.config import VisionConfig
+from puna.stream import Image, Message, Stream, Text, Video
+from puna.testing.tokenizer import byte_tokenizer
+from puna.tokens.chat import ChatFormat
 
-# Logits are of order ten; both programs compute in fp32 but add in different orders. Measured: 3.3e-5 at most; the random models' own fp32
+# Logits are of order ten; both programs compute in fp32 but add in different orders. Measured: 5.6e-5 at most; the random models' own fp32
 # error against fp64 is as large.
 MAX_DIFFERENCE = 1e-4
 
@@ -56,3 +59,12 @@ def stream_with(grids: list[tuple[int, int]], seed: int) -> Stream:
         ids += picture_ids(grid) + list(token_ids(2 + i, seed + i + 1))
     tiles = [picture(grid, seed * 100 + i).tiles for i, grid in enumerate(grids)]
     return Stream(np.array(ids), np.concatenate(tiles) if tiles else None)
+
+
+def stream_with_videos(lengths: list[int], seed: int, vision: VisionConfig) -> Stream:
+    """A question about videos of so many frames, with a picture between them, as the chat format writes it."""
+    parts: list[Text | Image | Video] = []
+    for i, frames in enumerate(lengths):
+        tiles = np.concatenate([picture((1, 1), seed * 100 + 10 * i + k, vision.tile_size).tiles for k in range(frames)])
+        parts += [Video(tiles, tuple(0.5 * k for k in range(frames))), Text("and"), picture((1, 2), seed * 100 + i, vision.tile_size)]
+    return ChatFormat(byte_tokenizer(), vision).encode([Message("user", (*parts, Text("What moved?")))])
