@@ -166,7 +166,8 @@ def peer(config: ModelConfig, streams: list[Stream], device: str) -> Contestant:
     from puna.checkpoint.config_hf import config_to_hf
 
     settings = config_to_hf(config)
-    model = Llama4ForCausalLM(Llama4TextConfig(**settings.get("text_config", settings))).train().to(device)
+    model = Llama4ForCausalLM(Llama4TextConfig(**settings.get("text_config", settings))).train()
+    model.to(device)  # pyright: ignore[reportArgumentType]
     ids = torch.from_numpy(np.stack([stream.token_ids for stream in streams])).to(device)
 
     def step() -> None:
