@@ -9,8 +9,9 @@ from puna.cli.chat import split_words
 from puna.cli.conversation import Conversation
 from puna.cli.error import UserError
 from puna.presets import preset
-from puna.stream import Image, Message, Text, ToolCall
+from puna.stream import Image, Message, Text, ToolCall, Video
 from puna.testing.pictures import encoded, noise_picture
+from puna.testing.videos import gif, mp4
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ def test_a_conversation_keeps_its_history_until_cleared(talk, scripted) -> None:
 def test_quit_leaves_and_help_lists_every_command(talk, scripted) -> None:
     outcome = talk(scripted([]), "/help", "/quit", "never read")
     assert (outcome.code, outcome.out) == (0, "")
-    assert all(command in outcome.err for command in ("/image", "/clear", "/help", "/quit", "Ctrl-C", "Ctrl-D"))
+    assert all(command in outcome.err for command in ("/image", "/video", "/clear", "/help", "/quit", "Ctrl-C", "Ctrl-D"))
 
 
 def test_control_c_stops_the_answer_and_not_the_program(talk, scripted) -> None:
@@ -190,12 +191,13 @@ def test_control_c_in_a_single_answer_ends_with_130(ask, scripted) -> None:
 
 def test_an_error_in_a_conversation_is_one_line_and_changes_nothing(talk, tmp_path: Path, scripted) -> None:
     pipeline = scripted([["half", UserError("the context is full; /clear empties it")], ["Fine."]])
-    outcome = talk(pipeline, "A very long question.", "/picture", "/image", f"/image {tmp_path}/none.png", "Hello.")
+    outcome = talk(pipeline, "A very long question.", "/picture", "/image", "/video", f"/image {tmp_path}/none.png", "Hello.")
     assert outcome.code == 0
     errors = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
     assert [
-        words in error for words, error in zip(["context is full", "/picture", "/image needs", "No such file"], errors, strict=True)
-    ] == [True] * 4
+        words in error
+        for words, error in zip(["context is full", "/picture", "/image needs", "/video needs", "No such file"], errors, strict=True)
+    ] == [True] * 5
     assert said(pipeline.asked[1][0]) == [("user", "Hello.")]
 
 
@@ -213,6 +215,39 @@ def test_an_attached_picture_goes_with_the_next_line_only(talk, picture: Path, s
     assert [type(part) for part in pipeline.asked[0][0][-1].content] == [Image, Text]
     assert [type(part) for part in pipeline.asked[1][0][-1].content] == [Text]
     assert pipeline.asked[1][0][0] == pipeline.asked[0][0][0]
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "llama.mp4"
+    path.write_bytes(mp4())
+    return path
+
+
+@pytest.mark.parametrize("command", ["/video", "/image"])
+def test_an_attached_video_goes_with_the_next_line_only(talk, video: Path, scripted, command: str) -> None:
+    pipeline = scripted([["It moves."], ["Yes."]])
+    outcome = talk(pipeline, f"{command} {video}", "What is it?", "Really?")
+    assert f"{video}: video, 5 frames from 0 to 2.0 s, goes with your next line" in outcome.err
+    assert [type(part) for part in pipeline.asked[0][0][-1].content] == [Video, Text]
+    assert [type(part) for part in pipeline.asked[1][0][-1].content] == [Text]
+
+
+def test_videos_by_option_and_by_path_are_sent_with_the_question(ask, video: Path, picture: Path, tmp_path: Path, scripted) -> None:
+    (tmp_path / "moves.gif").write_bytes(gif())
+    pipeline = scripted([["It moves."]])
+    outcome = ask(pipeline, f"what is in {tmp_path}/moves.gif ?", "--video", str(video), "--image", str(picture), "--video", str(video))
+    assert (outcome.code, outcome.out) == (0, "It moves.\n")
+    assert [type(part) for part in pipeline.asked[0][0][0].content] == [Video, Image, Video, Text, Video, Text]
+
+
+def test_a_video_that_cannot_be_read_is_a_mistake(ask, tmp_path: Path, scripted) -> None:
+    (tmp_path / "cut.mp4").write_bytes(mp4()[:-400])
+    (tmp_path / "text.mp4").write_bytes(b"not a video")
+    for name, words in [("cut.mp4", "damaged, cut short or no video"), ("text.mp4", "a video is an mp4, mov or webm file")]:
+        outcome = ask(scripted([]), "What is it?", "--video", str(tmp_path / name))
+        assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+        assert words in outcome.err and name in outcome.err
 
 
 def test_an_empty_line_asks_nothing(talk, scripted) -> None:
@@ -255,13 +290,13 @@ def test_a_failed_answer_keeps_the_pictures_that_wait(picture: Path, scripted) -
     assert conversation.waiting == []
 
 
-def test_a_real_model_answers_with_a_picture(puna, picture: Path, tmp_path: Path) -> None:
+def test_a_real_model_answers_with_a_picture_and_a_video(puna, picture: Path, video: Path, tmp_path: Path) -> None:
     from puna.checkpoint import save_model
     from puna.testing.models import tiny_model
     from puna.testing.tokenizer import byte_tokenizer
 
     model = save_model(tiny_model(seed=0), tmp_path / "tiny", byte_tokenizer(), dtype="float32")
-    outcome = puna("chat", str(model), "What is it?", "--image", str(picture), "--max-tokens", "5")
+    outcome = puna("chat", str(model), "What is it?", "--image", str(picture), "--video", str(video), "--max-tokens", "5")
     assert outcome.code == 0, outcome.err
     assert outcome.out.endswith("\n")
     outcome = puna("chat", str(model), "What is it? " * 500)  # longer than the tiny model's context

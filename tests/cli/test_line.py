@@ -50,6 +50,16 @@ def test_pictures_keep_their_places_among_the_words(pictures: Path) -> None:
     ]
 
 
+def test_videos_are_found_as_pictures_are(pictures: Path) -> None:
+    (pictures / "clip.MP4").touch()
+    assert list(split_line("what moves in clip.MP4 and in none.webm ?")) == [
+        "what moves in",
+        Found("clip.MP4", True),
+        Found("none.webm", False),
+        "and in none.webm ?",
+    ]
+
+
 def test_an_apostrophe_opens_no_quotation(pictures: Path) -> None:
     assert list(split_line("don't look at a.png it's mine")) == ["don't look at", Found("a.png", True), "it's mine"]
     assert list(split_line('"it\'s.webp"')) == [Found("it's.webp", True)]

@@ -17,11 +17,12 @@ from puna.cli.error import UserError
 from puna.cli.line import Found, read_command, split_line, written_path
 from puna.cli.models import is_model, refuse_unknown
 from puna.cli.progress import working
-from puna.stream import Image, Part, Text
+from puna.stream import Image, Part, Text, Video
 
 DEFAULT_MODEL = "scout-nano"
 HELP = """\
   /image PATH   attach a picture to your next line; a path dropped into a line works too
+  /video PATH   attach a video: mp4, webm, GIF or WebP
   /clear        forget the conversation
   /help         this list
   /quit         leave (Ctrl-D does the same); Ctrl-C stops an answer"""
@@ -34,14 +35,16 @@ def chat(
         str | None, typer.Argument(help=f"A model's name or directory (default: {DEFAULT_MODEL}).", show_default=False)
     ] = None,
     prompt: Annotated[list[str] | None, typer.Argument(help="A question to answer once.", show_default=False)] = None,
-    image: Annotated[list[Path] | None, typer.Option("--image", help="A picture for the first question; may be repeated.")] = None,
+    image: Annotated[
+        list[Path] | None, typer.Option("--image", "--video", help="A picture or a video for the first question; may be repeated.")
+    ] = None,
     system: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="The most tokens of one answer.")] = 256,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.0,
     top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Sample among the likeliest tokens that reach this probability.")] = 1.0,
     seed: Annotated[int | None, typer.Option(help="Makes a sampled answer repeatable.")] = None,
 ) -> None:
-    """Talk to a model in the terminal, with pictures.
+    """Talk to a model in the terminal, with pictures and videos.
 
     A question given as an argument or through a pipe is answered once, and the program ends.
     """
@@ -78,7 +81,7 @@ def split_words(words: list[str]) -> tuple[str, str | None]:
 
 
 def answer_once(conversation: Conversation, prompt: str | None, piped: str | None) -> None:
-    """One question, one answer. Paths of pictures are looked for in `prompt` alone: piped text may come from anyone."""
+    """One question, one answer. Paths of pictures and videos are looked for in `prompt` alone: piped text may come from anyone."""
     parts = [*(read_parts(conversation, prompt) if prompt is not None else [])]
     if piped is not None:
         parts.append(Text(f"\n\n{piped}" if parts else piped))
@@ -127,12 +130,13 @@ def _handle(conversation: Conversation, line: str) -> bool:
     elif command.name == "clear":
         conversation.clear()
         _notice("forgotten")
-    elif command.name == "image":
+    elif command.name in ("image", "video"):
         if not command.argument:
-            raise UserError("/image needs the path of a picture: /image llama.png")
+            example = "a picture: /image llama.png" if command.name == "image" else "a video: /video llama.mp4"
+            raise UserError(f"/{command.name} needs the path of {example}")
         path = written_path(command.argument)
-        image = conversation.attach(path)
-        _notice(f"{path}: {_tiles(image)}, goes with your next line")
+        seen = conversation.attach(path)
+        _notice(f"{path}: {_described(seen)}, goes with your next line")
     else:
         raise UserError(f"no command is called /{command.name}; /help lists them")
     return True
@@ -149,15 +153,15 @@ def _answer(conversation: Conversation, line: str) -> None:
 
 
 def read_parts(conversation: Conversation, line: str) -> list[Part]:
-    """The line with the pictures named in it. A path that looks like a picture but leads nowhere stays text, and is mentioned."""
+    """The line with the pictures and videos named in it. A path that looks like one but leads nowhere stays text, and is mentioned."""
     parts: list[Part] = []
     for piece in split_line(line):
         if isinstance(piece, str):
             parts.append(Text(piece))
         elif piece.exists:
-            image = conversation.picture(piece.path)
-            parts.append(image)
-            _notice(f"{piece.path}: {_tiles(image)}")
+            seen = conversation.look(piece.path)
+            parts.append(seen)
+            _notice(f"{piece.path}: {_described(seen)}")
         else:
             _notice(_missing(piece))
     return parts
@@ -185,8 +189,11 @@ def _ending(answer: Answer) -> str:
     return f"[{calls}{speed}{ends.get(answer.finish_reason or '', '')}]"
 
 
-def _tiles(image: Image) -> str:
-    return f"picture of {image.grid[0]} x {image.grid[1]} tiles" if len(image.tiles) > 1 else "picture of one tile"
+def _described(seen: Image | Video) -> str:
+    if isinstance(seen, Video):
+        frames, seconds = len(seen.timestamps), seen.timestamps[-1]
+        return f"video, {frames} frames from 0 to {seconds:.1f} s" if frames > 1 else "video of one frame"
+    return f"picture of {seen.grid[0]} x {seen.grid[1]} tiles" if len(seen.tiles) > 1 else "picture of one tile"
 
 
 def _missing(found: Found) -> str:

@@ -1,4 +1,4 @@
-"""A conversation with a pipeline: what has been said, the pictures that wait for the next line, and the options of every answer.
+"""A conversation with a pipeline: what has been said, what waits to be seen with the next line, and the options of every answer.
 
 Knows messages and chunks; knows nothing of terminals. An answer that fails leaves the conversation as it was; one that is stopped
 leaves what was said so far.
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from puna.cli.error import UserError
 from puna.config import ModelConfig
-from puna.stream import Image, Message, Part, Text, ToolCall
+from puna.stream import Image, Message, Part, Text, ToolCall, Video
 
 
 class Chunk(Protocol):
@@ -54,29 +54,30 @@ class Conversation:
     system: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     messages: list[Message] = field(init=False)
-    waiting: list[Image] = field(init=False, default_factory=list)
+    waiting: list[Image | Video] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """Forgets all that was said, and the pictures that wait; the system prompt stays."""
+        """Forgets all that was said, and the pictures and videos that wait; the system prompt stays."""
         self.messages = [Message("system", (Text(self.system),))] if self.system else []
         self.waiting = []
 
-    def picture(self, path: str | Path) -> Image:
-        """The picture at `path`, cut for this model."""
-        from puna.media import load_image
+    def look(self, path: str | Path) -> Image | Video:
+        """The picture or the video at `path`, cut for this model."""
+        from puna.media import load_media, video_tokens
 
-        if self.pipeline.config.vision is None:
+        config = self.pipeline.config
+        if config.vision is None:
             raise UserError(f"{self.pipeline.name} has no vision tower and cannot see {path}; scout, maverick and the nanos can")
-        return load_image(Path(path), self.pipeline.config.vision)
+        return load_media(Path(path), config.vision, max_tokens=video_tokens(config.max_positions))
 
-    def attach(self, path: str | Path) -> Image:
-        """Keeps the picture at `path` for the next question, before its words."""
-        image = self.picture(path)
-        self.waiting.append(image)
-        return image
+    def attach(self, path: str | Path) -> Image | Video:
+        """Keeps the picture or the video at `path` for the next question, before its words."""
+        seen = self.look(path)
+        self.waiting.append(seen)
+        return seen
 
     def ask(self, parts: Sequence[Part], write: Callable[[str], None]) -> Answer:
         """Puts the question and hands each piece of the answer to `write`. KeyboardInterrupt stops the answer and goes no further."""

@@ -1,7 +1,7 @@
-"""What a line of the chat means: a command, or words with the pictures whose files were dropped among them.
+"""What a line of the chat means: a command, or words with the pictures and videos whose files were dropped among them.
 
 Terminals write a dropped file as its path: bare, in quotes, with escaped spaces, or as a file: URL. All four are read.
-Knows no model and reads no picture: it only finds the paths.
+Knows no model and reads no file: it only finds the paths.
 """
 
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", ".m4v", ".mov", ".webm", ".mkv")
 
 _COMMAND = re.compile(r"/([a-z]+)(?:\s+(.*))?", re.DOTALL)
 # A quoted run, or a run without spaces except escaped ones; each starts a word, so that the apostrophe in "don't" opens nothing.
@@ -23,7 +23,7 @@ class Command(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A path that ends like a picture, and whether a file is there."""
+    """A path that ends like a picture or a video, and whether a file is there."""
 
     path: str
     exists: bool
@@ -36,11 +36,11 @@ def read_command(line: str) -> Command | None:
 
 
 def split_line(line: str) -> Iterator[str | Found]:
-    """The line's words in runs, and the picture paths between them, in order. Text stays as it was typed, outer spaces aside."""
+    """The words in runs, and the paths of pictures and videos between them, in order; as typed, outer spaces aside."""
     start = 0
     for match in _WORD.finditer(line):
         path = written_path(match[0])
-        if not path.lower().endswith(PICTURE_ENDINGS):
+        if not path.lower().endswith(ENDINGS):
             continue
         found = Found(path, _is_file(path))
         if found.exists:

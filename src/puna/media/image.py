@@ -84,7 +84,7 @@ def _open(data: bytes, name: str) -> Pillow.Image:
         start = data[:8].hex(" ")
         raise MediaError(
             f"{name} is not a PNG, JPEG, WebP or GIF picture, or its header is cut short ({len(data):,} bytes that start with {start}); "
-            "send one of these formats"
+            "send one of these formats; a video is an mp4, mov or webm file"
         ) from error
     except MemoryError:
         raise
