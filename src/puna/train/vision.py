@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
+from puna.kernels.fusion import fused_elementwise
 from puna.model.vision import VisionTower
 from puna.train.optimizer import build_optimizers
 from puna.train.schedule import warmup_stable_decay
@@ -89,11 +90,12 @@ _WEIGHTS = (1.0, 0.5, 4.0, 0.5, 0.5)
 
 
 def measure(readout: Readout, batch: Labelled) -> Seen:
-    tiles = torch.from_numpy(batch.pictures.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1)
+    device = readout.head_whole.weight.device
+    tiles = torch.from_numpy(batch.pictures.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1).to(device)
     asked_of = (batch.whole, batch.counts, batch.cells, batch.colours, batch.letters)
     losses, rights = [], []
     for logits, labels, least in zip(readout(tiles), asked_of, (0, 0, 1, 0, 0), strict=True):
-        logits, target = logits.float().flatten(0, -2), torch.from_numpy(labels).flatten()
+        logits, target = logits.float().flatten(0, -2), torch.from_numpy(labels).flatten().to(device)
         asked = target >= 0
         loss = F.cross_entropy(logits[asked], target[asked], reduction="sum")
         losses.append(loss / asked.sum().clamp(min=1))  # a batch that asks nothing of this head teaches it nothing
@@ -112,18 +114,20 @@ def warm_up(
     lr: float,
     log: Path,
     console: Console,
+    fuse: bool = True,
 ) -> None:
-    """Train `tower` in place for `steps` batches; `batches` is a function of the step. Appends to `log` (JSONL) every 20 steps."""
+    """Train `tower` in place, on its device, for `steps` batches (`batches` is a function of the step). Logs to `log` (JSONL)."""
     generator_state = torch.random.get_rng_state()
     torch.manual_seed(0)  # the heads' fresh weights
-    readout = Readout(tower, num).train()
+    device = tower.class_embedding.device
+    readout = Readout(tower, num).to(device).train()
     torch.random.set_rng_state(generator_state)
     optimizers = build_optimizers(readout, lr, weight_decay=0.01)
     started = time.monotonic()
     for step in track(range(steps), "warming up vision", console=console):
-        with torch.autocast("cpu", torch.bfloat16):
+        with fused_elementwise(fuse), torch.autocast(device.type, torch.bfloat16):
             seen = measure(readout, batches(step))
-        seen.loss.backward()
+            seen.loss.backward()
         rate = warmup_stable_decay(step, warmup=40, total=steps, decay=steps // 3)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
