@@ -1,4 +1,4 @@
-"""Very short stories in simple English, put together from parts so that few are alike. [ours]
+"""Very short stories put together from parts so that few are alike: in simple English, and in four languages that bend no names. [ours]
 
 A story has a hero, a place, a wish or a trouble, a helper, and an end; each slot has several wordings. Knows no chat rows.
 """
@@ -8,6 +8,7 @@ A story has a hero, a place, a wish or a trouble, a helper, and an end; each slo
 
 import random
 
+from puna.data.emoji import inventory
 from puna.data.english import with_article
 
 HEROES: tuple[str, ...] = (
@@ -53,7 +54,7 @@ _OPENINGS = ("Once upon a time there was {a_hero} called {name}.", "There was on
 def _lost(rng: random.Random, name: str, friend: str, friend_name: str) -> list[str]:
     thing = rng.choice(_THINGS)
     return [
-        rng.choice((f"{name} had a {thing} and loved it very much.", f"{name} had a new {thing}.")),
+        rng.choice((f"{name} had {with_article(thing)} and loved it very much.", f"{name} had a new {thing}.")),
         rng.choice((f"One morning the {thing} was gone.", f"But one day the {thing} was lost.")),
         rng.choice((f"{name} was very sad and began to cry.", f"{name} looked everywhere but could not find it.")),
         f'{friend_name} the {friend} saw this and said, "I will help you."',
@@ -125,3 +126,43 @@ def story(rng: random.Random, hero: str | None = None) -> str:
     if rng.random() < 0.3:
         lines.append(rng.choice(_MORALS))
     return " ".join(lines)
+
+
+# Languages without articles, cases and agreement of number: any animal can be put in as it stands. Korean particles follow the last sound.
+_TALES: dict[str, tuple[str, ...]] = {
+    "id": (
+        "Dahulu kala, ada seekor {hero} yang tinggal di hutan.|Di sebuah desa kecil, ada seekor {hero} yang baik hati.",
+        "Pada suatu hari, {hero} itu bertemu dengan seekor {friend}.|Suatu pagi, seekor {friend} datang berkunjung.",
+        "{friend_} itu lapar, dan {hero} itu memberinya makan.|{friend_} itu tersesat, dan {hero} itu menunjukkan jalan.|Mereka bermain bersama sampai sore.",
+        "Sejak hari itu, mereka menjadi sahabat.|Mereka pulang dengan gembira.",
+    ),
+    "ja": (
+        "昔々、森に{hero}が住んでいました。|ある小さな村に、やさしい{hero}がいました。",
+        "ある日、{hero}は{friend}に会いました。|ある朝、{friend}が遊びに来ました。",
+        "{friend}はお腹がすいていたので、{hero}は食べ物を分けてあげました。|{friend}は道に迷っていたので、{hero}は道を教えてあげました。|ふたりは夕方まで一緒に遊びました。",
+        "その日から、ふたりは友達になりました。|ふたりはにこにこして家に帰りました。",
+    ),
+    "ko": (
+        "옛날 옛적에 숲속에 {hero} 한 마리가 살았습니다.|어느 작은 마을에 마음씨 착한 {hero} 한 마리가 있었습니다.",
+        "어느 날, 그 길에서 {friend} 한 마리를 만났습니다.|어느 날 아침, {friend} 한 마리가 놀러 왔습니다.",
+        "배고픈 친구에게 먹을 것을 나누어 주었습니다.|길을 잃은 친구에게 길을 가르쳐 주었습니다.|둘은 저녁까지 함께 놀았습니다.",
+        "그날부터 둘은 친구가 되었습니다.|둘은 웃으며 집으로 돌아갔습니다.",
+    ),
+    "zh": (
+        "从前，森林里住着一只{hero}。|在一个小村子里，有一只善良的{hero}。",
+        "有一天，{hero}遇见了一只{friend}。|一天早上，一只{friend}来做客。",
+        "{friend}饿了，{hero}就把食物分给它吃。|{friend}迷路了，{hero}就给它指路。|它们一起玩到了傍晚。",
+        "从那天起，它们成了好朋友。|它们高高兴兴地回家了。",
+    ),
+}
+# Animals that Chinese counts with 只 and Indonesian with "ekor".
+_TALE_HEROES = "🐈🐕🐁🐅🐇🐌🐒🐝🐢🐦🐧🐨🐸🐻🐼🦁🦆🦉🦊🦋🦔🦜🐜🐑"
+
+
+def short_story(rng: random.Random, language: str) -> str:
+    """A story of four sentences in Indonesian, Japanese, Korean or Chinese about two animals."""
+    by_char = {emoji.char: emoji.names[language] for emoji in inventory().values()}
+    hero, friend = rng.sample([by_char[char] for char in _TALE_HEROES], 2)
+    lines = [rng.choice(slot.split("|")) for slot in _TALES[language]]
+    told = ("" if language in ("ja", "zh") else " ").join(lines)
+    return told.format(hero=hero, friend=friend, friend_=friend[0].upper() + friend[1:])
