@@ -29,6 +29,12 @@ def test_the_inventory_has_320_emoji_and_80_flags() -> None:
     assert (len(codes("emoji")), len(codes("flag")), len(codes())) == (320, 80, 400)
 
 
+def test_all_begins_with_the_chosen_and_has_more(data: Path) -> None:
+    assert codes(which="all")[:400] == codes("emoji") + codes("flag")
+    assert codes(which="all")[400:] == ("1f600",) and inventory("all")["1f600"].names["de"] == "grin in de"
+    assert inventory("all")["1f431"] == inventory()["1f431"]
+
+
 def test_only_two_inventories_are_known() -> None:
     with pytest.raises(ValueError, match="'most'.*chosen.*all"):
         inventory("most")  # pyright: ignore[reportArgumentType]

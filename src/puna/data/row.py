@@ -7,17 +7,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from puna.data.skills import Turn
-from puna.stream import Image, Message, Text
+from puna.stream import Image, Message, Text, Video
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One training row: `messages`, or else `document` under `pictures`, or else `token_ids` as stored."""
+    """One training row: `messages`, or else `document` under `pictures`, or else `token_ids` as stored.
+
+    With `timestamps`, one a picture in seconds, the pictures are the frames of one video.
+    """
 
     kind: str
     messages: tuple[Message, ...] = ()
     document: str = ""
     pictures: tuple[np.ndarray, ...] = ()
+    timestamps: tuple[float, ...] = ()
     token_ids: np.ndarray | None = field(default=None)
 
 
@@ -35,13 +39,28 @@ def tiles_of(pictures: Sequence[np.ndarray]) -> np.ndarray:
     return _LEVELS[np.stack(pictures).transpose(0, 3, 1, 2)]
 
 
-def chat(kind: str, turns: Sequence[Turn], pictures: Sequence[np.ndarray] = (), rng: random.Random | None = None) -> Sample:
-    """A conversation of `turns`; the pictures stand in its first message, before the text, or after it a quarter of the time."""
+def visual_parts(pictures: Sequence[np.ndarray], timestamps: Sequence[float] = ()) -> tuple[Image | Video, ...]:
+    """uint8 pictures as parts of a message: each by itself, or with `timestamps` all as one video."""
+    if timestamps:
+        return (Video(tiles_of(pictures), tuple(timestamps)),)
+    return tuple(picture_part(picture) for picture in pictures)
+
+
+def chat(
+    kind: str,
+    turns: Sequence[Turn],
+    pictures: Sequence[np.ndarray] = (),
+    rng: random.Random | None = None,
+    timestamps: Sequence[float] = (),
+) -> Sample:
+    """A conversation of `turns`; the pictures, or the video with these `timestamps`, stand in its first message, before the text, or
+    after it a quarter of the time.
+    """
     messages: list[Message] = []
     for place, (question, answer) in enumerate(turns):
-        content: tuple[Text | Image, ...] = (Text(question),)
+        content: tuple[Text | Image | Video, ...] = (Text(question),)
         if place == 0 and pictures:
-            parts = tuple(picture_part(picture) for picture in pictures)
+            parts = visual_parts(pictures, timestamps)
             content = (*content, *parts) if rng and rng.random() < 0.25 else (*parts, *content)
         messages += [Message("user", content), Message("assistant", (Text(answer),))]
-    return Sample(kind, messages=tuple(messages), pictures=tuple(pictures))
+    return Sample(kind, messages=tuple(messages), pictures=tuple(pictures), timestamps=tuple(timestamps))
