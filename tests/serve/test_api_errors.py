@@ -132,7 +132,7 @@ async def test_a_model_card_tells_context_and_modalities() -> None:
         "object": "model",
         "owned_by": "puna",
         "context_length": 8192,
-        "input_modalities": ["text", "image"],
+        "input_modalities": ["text", "image", "video"],
         "output_modalities": ["text"],
     }
     assert (await client.http.get("/v1/models/org/scout-nano")).json()["id"] == "org/scout-nano"

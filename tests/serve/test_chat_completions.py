@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from puna.media import load_image
+from puna.media import load_image, load_video
 from puna.presets import preset
 from puna.serve.limits import Limits
 from puna.serve.wire import ONLY
 from puna.stream import Message, Text, ToolCall
 from puna.testing.pictures import corners_picture, encoded
 from puna.testing.scripted import ScriptedPipeline
-from puna.testing.serving import USER, AppClient, assert_error, data_url, picture_part, text_part
+from puna.testing.serving import USER, AppClient, assert_error, data_url, picture_part, text_part, video_part
+from puna.testing.videos import gif, mp4, sound, webm, webp
 
 pytestmark = pytest.mark.anyio
 
@@ -171,6 +172,29 @@ async def test_pictures_reach_the_pipeline_as_tiles_in_their_place() -> None:
     assert (before, after) == (Text("a"), Text("b"))
     assert picture.grid == expected.grid
     np.testing.assert_array_equal(picture.tiles, expected.tiles)
+
+
+@pytest.mark.parametrize(
+    ("make", "declared"),
+    [(mp4, "video/mp4"), (webm, "video/webm"), (gif, "image/gif"), (webp, "image/webp")],
+    ids=["mp4", "webm", "gif", "webp"],
+)
+@pytest.mark.parametrize("kind", [video_part, picture_part])
+async def test_videos_reach_the_pipeline_as_frames_in_their_place(make, declared: str, kind) -> None:
+    data = make()
+    messages, _ = await asked({"role": "user", "content": [text_part("a"), kind(data_url(data, declared)), text_part("b")]})
+    before, video, after = messages[0].content
+    expected = load_video(data, preset("scout-nano").vision)
+    assert (before.text, after.text) == ("a", "b")
+    assert video.timestamps == expected.timestamps == (0.0, 0.5, 1.0, 1.5, 2.0)
+    np.testing.assert_array_equal(video.tiles, expected.tiles)
+
+
+async def test_a_video_takes_at_most_a_quarter_of_the_context() -> None:
+    pipeline = ScriptedPipeline("Yes", config=replace(preset("scout-nano"), max_positions=1000))
+    assert (await AppClient(pipeline).chat({"role": "user", "content": [video_part(data_url(mp4(40), "video/mp4"))]})).status_code == 200
+    (video,) = pipeline.requests[0].messages[0].content
+    assert len(video.timestamps) == 1000 // 4 // (16 + 8) and video.timestamps[-1] == 19.5
 
 
 async def test_sampling_options_reach_the_pipeline() -> None:
@@ -328,6 +352,14 @@ async def test_messages_and_pictures_have_a_number() -> None:
     assert_error(response, 400, "too_many_images", "messages")
 
 
+@pytest.mark.parametrize("part", [video_part(), picture_part(data_url(gif(), "image/gif"))], ids=["video", "animated picture"])
+async def test_videos_have_a_number_whatever_they_come_as(part: dict) -> None:
+    client = AppClient(ScriptedPipeline("Yes"), Limits(videos=2))
+    assert (await client.chat({"role": "user", "content": [part] * 2})).status_code == 200
+    response = await client.chat({"role": "user", "content": [part]}, {"role": "user", "content": [part] * 2})
+    assert "3 videos" in assert_error(response, 400, "too_many_videos", "messages")
+
+
 # --- Pictures that are refused ---
 
 
@@ -363,6 +395,44 @@ async def test_pictures_that_cannot_be_read_are_refused_before_the_answer(url: s
     assert says in assert_error(response, 400, code, "messages[1].content[1].image_url")
     assert pipeline.requests == []
     assert (await client.chat()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "says"),
+    [
+        (data_url(mp4()[:-400], "video/mp4"), "invalid_video", "damaged, cut short or no video"),
+        (data_url(webm(40)[:900], "video/webm"), "invalid_video", "cut short"),
+        (data_url(sound(), "video/mp4"), "invalid_video", "no video stream"),
+        (data_url(encoded(corners_picture(60, 60)), "image/png"), "invalid_video", "is no video"),
+        (data_url(mp4(), "audio/mp4"), "invalid_video", "declares audio/mp4"),
+        ("data:video/mp4;base64,@@@", "invalid_video", "base64"),
+        ("/etc/passwd", "invalid_video", "data:"),
+        ("https://example.org/llama.mp4", "video_url_not_supported", "fetches none; send the video as data:video/mp4"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_videos_that_cannot_be_read_are_refused_before_the_answer(url: str, code: str, says: str, stream: bool) -> None:
+    pipeline = ScriptedPipeline("Yes")
+    client = AppClient(pipeline)
+    response = await client.chat(USER, {"role": "user", "content": [text_part("What moves?"), video_part(url)]}, stream=stream)
+    assert says in assert_error(response, 400, code, "messages[1].content[1].video_url")
+    assert pipeline.requests == []
+    assert (await client.chat()).status_code == 200
+
+
+async def test_a_video_beyond_the_body_s_limit_is_too_large() -> None:
+    pipeline = ScriptedPipeline("Yes")
+    client = AppClient(pipeline, Limits(body_bytes=4_000))
+    assert (await client.chat()).status_code == 200
+    response = await client.chat({"role": "user", "content": [video_part(data_url(bytes(5_000), "video/mp4"))]})
+    assert "pictures and videos" in assert_error(response, 413, "request_too_large")
+    assert len(pipeline.requests) == 1
+
+
+async def test_a_model_without_eyes_refuses_videos() -> None:
+    pipeline = ScriptedPipeline("Yes", config=replace(preset("scout-nano"), vision=None))
+    response = await AppClient(pipeline).chat({"role": "user", "content": [video_part()]})
+    assert "reads no videos" in assert_error(response, 400, "unsupported_content", "messages[0].content[0].video_url")
 
 
 async def test_a_model_without_eyes_refuses_pictures() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from puna.stream import ToolCall
 from puna.testing.scripted import ScriptedPipeline
-from puna.testing.serving import USER, live_server, picture_part, text_part
+from puna.testing.serving import USER, live_server, picture_part, text_part, video_part
 
 TOOLS = [
     {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {"place": {"type": "string"}}}}}
@@ -52,6 +52,12 @@ def test_picture(client: openai.OpenAI, pipeline: ScriptedPipeline) -> None:
     message = {"role": "user", "content": [text_part("What is this?"), picture_part()]}
     assert client.chat.completions.create(model="scout-nano", messages=[message]).choices[0].message.content == "A white llama"
     assert len(pipeline.requests[0].messages[0].content) == 2
+
+
+def test_video(client: openai.OpenAI, pipeline: ScriptedPipeline) -> None:
+    message = {"role": "user", "content": [text_part("What moves?"), video_part()]}
+    assert client.chat.completions.create(model="scout-nano", messages=[message]).choices[0].message.content == "A white llama"
+    assert len(pipeline.requests[0].messages[0].content[1].timestamps) == 5
 
 
 @pytest.mark.parametrize("pipeline", [ScriptedPipeline([CALL], "It is cold", name="scout-nano")])

@@ -5,10 +5,11 @@ import pytest
 
 from puna.pipeline import Pipeline
 from puna.testing.models import tiny_config, tiny_model
-from puna.testing.serving import USER, AppClient, assert_error, eventually, live_server, picture_part, text_part
+from puna.testing.serving import USER, AppClient, assert_error, eventually, live_server, picture_part, text_part, video_part
 from puna.testing.tokenizer import byte_tokenizer
 
 PICTURE = {"role": "user", "content": [text_part("What is it?"), picture_part()]}
+VIDEO = {"role": "user", "content": [video_part(), text_part("What moves?")]}
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
 
 
@@ -18,9 +19,9 @@ def pipeline() -> Pipeline:
 
 
 @pytest.mark.anyio
-async def test_text_and_pictures_are_answered_alike_whole_and_streamed(pipeline: Pipeline) -> None:
+async def test_text_pictures_and_videos_are_answered_alike_whole_and_streamed(pipeline: Pipeline) -> None:
     client = AppClient(pipeline)
-    for message in (USER, PICTURE):
+    for message in (USER, PICTURE, VIDEO):
         whole = (await client.chat(message, model="tiny", max_tokens=12)).json()
         *chunks, last, done = await client.events(message, max_tokens=12, stream_options={"include_usage": True})
         text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)

@@ -15,7 +15,7 @@ MAX_FRAME_PIXELS = 4096 * 2304
 # An hour of 30 frames a second.
 MAX_FILE_FRAMES = 108_000
 # How long reading one video may take, in seconds. Two cores decode some 600 full-HD frames a second.
-MAX_DECODE_S = 40.0
+MAX_DECODE_S = 20.0
 
 
 class Frame(NamedTuple):

@@ -143,5 +143,5 @@ def _nobody_listens() -> Response:
 
 
 def _card(pipeline: ChatPipeline) -> ModelCard:
-    modalities: list[Literal["text", "image"]] = ["text", "image"] if pipeline.config.vision else ["text"]
+    modalities: list[Literal["text", "image", "video"]] = ["text", "image", "video"] if pipeline.config.vision else ["text"]
     return ModelCard(id=pipeline.name, created=int(time.time()), context_length=pipeline.config.max_positions, input_modalities=modalities)

@@ -1,6 +1,7 @@
 """OpenAI chat completions to `puna.pipeline` and back: a request body becomes a `Prompt`, the chunks of its answer become JSON or SSE.
 
-Nothing is dropped on the way in: what the pipeline cannot do is refused by name. Knows no threads and no sockets.
+Nothing is dropped on the way in: what the pipeline cannot do is refused by name. Whether an `image_url` shows a picture or, as an animated
+GIF or WebP does, a video, its bytes decide; a `video_url` must be a video. Knows no threads and no sockets.
 """
 
 import json
@@ -10,12 +11,12 @@ import uuid
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ValidationError
 
 from puna.config import ModelConfig
-from puna.media import MediaError, decode_data_url, load_image
+from puna.media import MediaError, decode_data_url, load_media, load_video, video_tokens
 from puna.pipeline import Chunk
 from puna.serve.errors import ApiError, ErrorResponse, as_api_error, invalid_request
 from puna.serve.limits import Limits
@@ -39,8 +40,9 @@ from puna.serve.wire import (
     ToolMessage,
     Usage,
     UserMessage,
+    VideoPart,
 )
-from puna.stream import Image, Message, Part, Stream, Text, ToolCall
+from puna.stream import Image, Message, Part, Stream, Text, ToolCall, Video
 
 _log = logging.getLogger(__name__)
 
@@ -136,7 +138,8 @@ def _max_tokens(request: ChatRequest, prompt_tokens: int, context: int, limits: 
         raise ApiError(400, message, code="invalid_value", param="max_tokens")
     room = context - prompt_tokens
     if room < 1:
-        message = f"the messages have {prompt_tokens:,} tokens, but the context ends at {context:,}; send fewer or shorter messages"
+        way_out = "send fewer or shorter messages, or fewer pictures and videos"
+        message = f"the messages have {prompt_tokens:,} tokens, but the context ends at {context:,}; {way_out}"
         raise ApiError(400, message, code="context_length_exceeded", param="messages")
     asked = both.pop() if both else None
     if asked is not None and asked > room:
@@ -149,13 +152,28 @@ def _messages(request: ChatRequest, pipeline: ChatPipeline, limits: Limits) -> t
     if len(request.messages) > limits.messages:
         message = f"{len(request.messages):,} messages are more than the {limits.messages:,} that this server takes; drop the oldest"
         raise ApiError(400, message, code="too_many_messages", param="messages")
-    users = [message for message in request.messages if isinstance(message, UserMessage)]
-    pictures = sum(isinstance(part, ImagePart) for message in users for part in message.content)
+    parts = [part for message in request.messages if isinstance(message, UserMessage) for part in message.content]
+    pictures, videos = (sum(isinstance(part, kind) for part in parts) for kind in (ImagePart, VideoPart))
     if pictures > limits.pictures:
         message = f"{pictures} pictures are more than the {limits.pictures} that this server takes in one request; send fewer"
         raise ApiError(400, message, code="too_many_images", param="messages")
+    _check_videos(videos, limits)
     calls: dict[str, str] = {}
-    return tuple(_message(message, f"messages[{index}]", calls, pipeline) for index, message in enumerate(request.messages))
+    read: list[Message] = []
+    moving = 0
+    for index, message in enumerate(request.messages):
+        read.append(_message(message, f"messages[{index}]", calls, pipeline))
+        moving += sum(isinstance(part, Video) for part in read[-1].content)
+        _check_videos(moving, limits)  # again, since an `image_url` may hold one
+    return tuple(read)
+
+
+def _check_videos(count: int, limits: Limits) -> None:
+    if count > limits.videos:
+        message = (
+            f"{count} videos (animated pictures are videos too) are more than the {limits.videos} that this server takes in one request"
+        )
+        raise ApiError(400, f"{message}; send fewer", code="too_many_videos", param="messages")
 
 
 def _message(
@@ -166,7 +184,7 @@ def _message(
         case SystemMessage():
             return Message("system", _texts(message.content))
         case UserMessage():
-            parts = (_part(part, f"{param}.content[{index}].image_url", pipeline) for index, part in enumerate(message.content))
+            parts = (_part(part, f"{param}.content[{index}]", pipeline) for index, part in enumerate(message.content))
             return Message("user", tuple(parts))
         case AssistantMessage():
             if message.content is None and not message.tool_calls:
@@ -188,21 +206,30 @@ def _texts(content: Sequence[TextPart]) -> tuple[Part, ...]:
     return tuple(Text(part.text) for part in content)
 
 
-def _part(part: TextPart | ImagePart, param: str, pipeline: ChatPipeline) -> Part:
-    return Text(part.text) if isinstance(part, TextPart) else _picture(part.image_url.url, param, pipeline)
+def _part(part: TextPart | ImagePart | VideoPart, param: str, pipeline: ChatPipeline) -> Part:
+    match part:
+        case TextPart():
+            return Text(part.text)
+        case ImagePart():
+            return _seen(part.image_url.url, "image", f"{param}.image_url", pipeline)
+        case VideoPart():
+            return _seen(part.video_url.url, "video", f"{param}.video_url", pipeline)
 
 
-def _picture(url: str, param: str, pipeline: ChatPipeline) -> Image:
-    if pipeline.config.vision is None:
-        raise ApiError(400, f"{pipeline.name} reads no pictures; send text only", code="unsupported_content", param=param)
+def _seen(url: str, kind: Literal["image", "video"], param: str, pipeline: ChatPipeline) -> Image | Video:
+    what, example = ("picture", "data:image/png;base64,...") if kind == "image" else ("video", "data:video/mp4;base64,...")
+    config = pipeline.config
+    if config.vision is None:
+        raise ApiError(400, f"{pipeline.name} reads no {what}s; send text only", code="unsupported_content", param=param)
     if url[:8].lower().startswith(("http://", "https://")):
-        message = f"{param}: {url[:60]!r} is a web address, and this server fetches none; send the picture as data:image/png;base64,..."
-        raise ApiError(400, message, code="image_url_not_supported", param=param)
+        message = f"{param}: {url[:60]!r} is a web address, and this server fetches none; send the {what} as {example}"
+        raise ApiError(400, message, code=f"{kind}_url_not_supported", param=param)
+    load = load_media if kind == "image" else load_video
     try:
-        # Never load_image(url): a string from outside could name a file of this machine.
-        return load_image(decode_data_url(url), pipeline.config.vision)
+        # Never load(url): a string from outside could name a file of this machine.
+        return load(decode_data_url(url), config.vision, max_tokens=video_tokens(config.max_positions))
     except MediaError as error:
-        raise ApiError(400, f"{param}: {error}", code="invalid_image", param=param) from error
+        raise ApiError(400, f"{param}: {error}", code=f"invalid_{kind}", param=param) from error
 
 
 def _tool_call(call: ToolCallItem, param: str) -> ToolCall:

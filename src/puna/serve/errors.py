@@ -117,7 +117,7 @@ def invalid_request(error: ValidationError) -> ApiError:
 
 
 # The branches of the two unions in a request: pydantic puts the one it took into the location, after the index.
-_BRANCHES = {"system", "developer", "user", "assistant", "tool", "text", "image_url"}
+_BRANCHES = {"system", "developer", "user", "assistant", "tool", "text", "image_url", "video_url"}
 
 
 def _path(location: tuple[int | str, ...]) -> str:

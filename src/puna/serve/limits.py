@@ -13,6 +13,8 @@ class Limits:
     body_bytes: int = 32 * 2**20
     body_s: float = 30.0
     pictures: int = 16
+    # Each takes as many tiles as two large pictures, and may take `puna.media.clip.MAX_DECODE_S` to decode.
+    videos: int = 8
     messages: int = 1000
     # Requests that may wait for the one that is being answered.
     waiting: int = 8
@@ -60,5 +62,5 @@ def _declared(request: Request) -> int:
 
 
 def _too_large(limits: Limits) -> ApiError:
-    message = f"the body has more than the {limits.body_bytes:,} bytes that this server reads; send fewer or smaller pictures"
+    message = f"the body has more than the {limits.body_bytes:,} bytes that this server reads; send fewer or smaller pictures and videos"
     return ApiError(413, message, code="request_too_large", headers={"Connection": "close"})

@@ -2,7 +2,8 @@
 
 Strict: no type is coerced, and a field that is not listed is refused. A string `content` becomes one text part on the way in, so that
 the rest of the room knows lists only. Knows nothing of the pipeline.
-Source: OpenAI's published API types, as the `openai` client carries them. [stated] What is refused or accepted: [ours]
+Source: OpenAI's published API types, as the `openai` client carries them. [stated] They have no video: `video_url` is the part that vLLM,
+OpenRouter and others added in the manner of `image_url`. [inferred] What is refused or accepted: [ours]
 """
 
 from typing import Annotated, Any, Literal
@@ -48,10 +49,20 @@ class ImagePart(Wire):
     prompt_cache_breakpoint: dict[str, Any] | None = None
 
 
+class VideoUrl(Wire):
+    url: str
+
+
+class VideoPart(Wire):
+    type: Literal["video_url"]
+    video_url: VideoUrl
+    prompt_cache_breakpoint: dict[str, Any] | None = None
+
+
 # Llama 4's chat format has no place for a participant's name: it would be lost.
 NoName = Annotated[str, Field(max_length=0)] | None
 TextContent = Annotated[list[TextPart], BeforeValidator(_as_parts)]
-MixedContent = Annotated[list[Annotated[TextPart | ImagePart, Field(discriminator="type")]], BeforeValidator(_as_parts)]
+MixedContent = Annotated[list[Annotated[TextPart | ImagePart | VideoPart, Field(discriminator="type")]], BeforeValidator(_as_parts)]
 
 
 class SystemMessage(Wire):
@@ -260,7 +271,7 @@ class ModelCard(Wire):
     created: int
     owned_by: str = "puna"
     context_length: int
-    input_modalities: list[Literal["text", "image"]]
+    input_modalities: list[Literal["text", "image", "video"]]
     output_modalities: list[Literal["text"]] = ["text"]
 
 

@@ -16,6 +16,7 @@ from puna.serve.chat_completions import ChatPipeline
 from puna.serve.launch import bind
 from puna.serve.limits import Limits
 from puna.testing.pictures import corners_picture, encoded
+from puna.testing.videos import mp4
 
 USER = {"role": "user", "content": "Hi"}
 
@@ -77,6 +78,10 @@ def data_url(data: bytes, media_type: str = "image/png") -> str:
 
 def picture_part(url: str | None = None, **fields: Any) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url or data_url(encoded(corners_picture(20, 30))), **fields}}
+
+
+def video_part(url: str | None = None) -> dict[str, Any]:
+    return {"type": "video_url", "video_url": {"url": url or data_url(mp4(), "video/mp4")}}
 
 
 def text_part(text: str) -> dict[str, Any]:
