@@ -86,18 +86,23 @@ def guard() -> ModelConfig:
     )
 
 
-# [ours] Llama 4's special-token layout over 8,192 BPE ids, with the reserved ranges shrunk to 128 special ids in all.
-_NANO_BASE = 8192
-_NANO_IDS: dict[str, Any] = dict(
-    vocab_size=_NANO_BASE + 128,
-    bos_id=_NANO_BASE,
-    eos_ids=(_NANO_BASE + 1, _NANO_BASE + 7, _NANO_BASE + 8),
-    pad_id=_NANO_BASE + 18,
-    image_start_id=_NANO_BASE + 80,
-    image_end_id=_NANO_BASE + 81,
-    image_id=_NANO_BASE + 90,
-    patch_id=_NANO_BASE + 92,
-)
+def _ids(base: int) -> dict[str, Any]:
+    """[ours] Llama 4's special-token layout over `base` BPE ids, with the reserved ranges shrunk to 128 special ids in all."""
+    return dict(
+        vocab_size=base + 128,
+        bos_id=base,
+        eos_ids=(base + 1, base + 7, base + 8),
+        pad_id=base + 18,
+        image_start_id=base + 80,
+        image_end_id=base + 81,
+        image_id=base + 90,
+        patch_id=base + 92,
+    )
+
+
+def with_vocabulary(config: ModelConfig, num_ranks: int) -> ModelConfig:
+    """A nano's shape over another number of BPE ids, the special ids above them."""
+    return replace(config, **_ids(num_ranks))
 
 
 def nano_scout() -> ModelConfig:
@@ -122,7 +127,7 @@ def nano_scout() -> ModelConfig:
         floor_scale=256.0,
         max_positions=8192,
         vision=VisionConfig(tile_size=64, patch_size=8, width=128, num_layers=4, num_heads=4, adapter_width=256, max_tiles=1),
-        **_NANO_IDS,
+        **_ids(8192),
     )
 
 

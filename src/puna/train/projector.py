@@ -19,16 +19,18 @@ def fit_projector(model: Model, tiles: Iterable[Tensor], rms: float) -> None:
 
     Directions are scaled by their variance to the power of -1/4: halfway between as they are and all alike.
     """
-    rows_RA = torch.cat([model.vision(batch).float() for batch in tiles]).double()
+    device = model.projector.weight.device
+    rows_RA = torch.cat([model.vision(batch.to(device)).float() for batch in tiles]).double()
     mean_A = rows_RA.mean(0)
     along_A = mean_A / mean_A.norm()
     centred_RA = rows_RA - mean_A
     centred_RA = centred_RA - (centred_RA @ along_A)[:, None] * along_A
     variances_A, directions_AA = torch.linalg.eigh(centred_RA.T @ centred_RA / len(rows_RA))
     width = model.config.width
-    if width > len(variances_A):
-        raise ValueError(f"a projector from {len(variances_A)} to {width} has more outputs than principal directions; start it at random")
-    kept = slice(len(variances_A) - width, len(variances_A))  # eigh sorts upwards
+    kept = slice(max(0, len(variances_A) - width), len(variances_A))  # eigh sorts upwards
     weight_DA = (directions_AA[:, kept] * variances_A[kept].clamp(min=1e-6) ** -0.25).T
+    if width > len(variances_A):  # more outputs than directions: turn them into the wider space, where all outputs get their share
+        random_DA = torch.randn(width, len(variances_A), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        weight_DA = torch.linalg.qr(random_DA).Q.to(weight_DA.device) @ weight_DA
     weight_DA *= rms / (rows_RA @ weight_DA.T).square().mean().sqrt()
     model.projector.weight.copy_(weight_DA)

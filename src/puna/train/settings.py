@@ -1,23 +1,41 @@
-"""A recipe's settings from the command line: whole numbers by name, with defaults."""
+"""A recipe's settings from the command line: numbers by name, with defaults."""
 
+import math
 from collections.abc import Mapping
+from typing import TypeVar
+
+_Number = TypeVar("_Number", int, float)
 
 
 class RecipeError(ValueError):
     """A setting that a recipe does not have, or a value that it cannot take. The message names both and what there is."""
 
 
-def with_overrides(defaults: Mapping[str, int], overrides: Mapping[str, str]) -> dict[str, int]:
-    """`defaults` with the values that `--set NAME=VALUE` gave.
+def with_overrides(defaults: Mapping[str, _Number], overrides: Mapping[str, str]) -> dict[str, _Number]:
+    """`defaults` with the values that `--set NAME=VALUE` gave: whole numbers of at least 1 where the default is one, else above 0.
 
     >>> with_overrides({"steps": 100}, {"steps": "3"})
     {'steps': 3}
+    >>> with_overrides({"minutes": 30.0}, {"minutes": "1.5"})
+    {'minutes': 1.5}
     """
     settings = dict(defaults)
     for name, value in overrides.items():
         if name not in defaults:
             raise RecipeError(f"--set {name}: this recipe has no such setting; it has {', '.join(defaults)}")
-        if not value.isdecimal() or int(value) < 1:
-            raise RecipeError(f"--set {name}={value}: must be a whole number of at least 1 (default {defaults[name]})")
-        settings[name] = int(value)
+        settings[name] = _read(name, value, defaults[name])
     return settings
+
+
+def _read(name: str, value: str, default: _Number) -> _Number:
+    if isinstance(default, int):
+        if not value.isdecimal() or int(value) < 1:
+            raise RecipeError(f"--set {name}={value}: must be a whole number of at least 1 (default {default})")
+        return type(default)(value)
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise RecipeError(f"--set {name}={value}: must be a number above 0 (default {default})")
+    return number

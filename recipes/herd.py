@@ -1,0 +1,247 @@
+"""The herd: behemoth-nano learns first, then teaches scout-nano and maverick-nano at once, one teacher forward for both.
+
+    PUNA_DATA_MIRROR=DIR puna train recipes/herd.py --out runs/herd                    # two cores, about two and a half hours
+    PUNA_DATA_MIRROR=DIR puna train recipes/herd.py --out runs/herd --set size=gpu     # one H200, about half an hour
+
+The road, in the order of the file: raw files become shards; one vision tower learns to see on labelled pictures, and all three models
+start from a copy of it; the teacher trains; the students train under it by codistillation. Teacher and students take the same four
+stages: *words* (everything, prose and names first), *first names* (what is this, in English: the shortest way from a picture to a word),
+*pictures* (everything that pictures and videos ask), *chat tuning* (conversations, while the rate falls to zero). Stages end by
+the clock, so that a slow machine gives a weaker herd and not a late one. Stopped at any moment (SIGTERM, or a kill), `--resume` goes on.
+
+About 60 % of the tokens go to four skills and video: naming things in 12 languages, counting and placing, what simple things are, sums and
+number words. Every number below is [ours].
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+
+from puna.checkpoint import load_model, save_model
+from puna.config import ModelConfig, every_nth_layer
+from puna.data.emoji import Which
+from puna.data.labels import LETTERS, NUM_COUNTS, classes, labelled_pictures
+from puna.data.pack import TextShards, prepare
+from puna.data.row import tiles_of
+from puna.data.samples import NANO_WEIGHTS, TEXT_KIND, Mixture
+from puna.data.scenes import COLOUR_VALUES
+from puna.model import Model
+from puna.model.init import initialize
+from puna.presets import nano_behemoth, nano_maverick, nano_scout, with_vocabulary
+from puna.tokens.bpe import Tokenizer
+from puna.tokens.chat import ChatFormat
+from puna.train import NextToken, Objective, Run, Stage, train
+from puna.train.distill import Codistillation, Dynamic
+from puna.train.mixture_rows import ANSWER_WEIGHT, PICTURE_ANSWER_WEIGHT, MixtureRows
+from puna.train.projector import fit_projector
+from puna.train.settings import choose, with_overrides
+from puna.train.vision import Classes, warm_up
+
+SEED = 1
+PICTURES_PER_STEP = 256
+TRUST = (0.9, 0.3)  # of the teacher, at the start and at the end of the students' training
+
+
+class Plan(NamedTuple):
+    """One stage: its name, its share of the time, what it changes in the mixture, how much answers about pictures weigh."""
+
+    name: str
+    share: float
+    changes: Mapping[str, float]
+    picture_answer_weight: float = PICTURE_ANSWER_WEIGHT
+
+
+PICTURES: dict[str, float] = {
+    **{"first_name": 15, "naming": 32, "caption": 8, "verify": 2, "which": 2, "scene_caption": 1.5, "number": 8, "word": 1},
+    **{"counting": 26, "placing": 14, "side": 5, "shapes": 6, "comparing": 2.5, TEXT_KIND: 3},
+    **{"video_moving": 9, "video_order": 8, "video_appear": 3, "video_change": 2, "book_page": 1},
+}
+TUNING: dict[str, float] = {
+    **{"caption": 2, "scene_caption": 1, "first_name": 8, "naming": 28, "counting": 36, "placing": 18, "side": 7, "shapes": 8},
+    **{"names_list": 0, "story_text": 0, "sums": 12, "story": 3, "card": 6, "what_is": 7, TEXT_KIND: 4},
+}
+PLANS = (
+    Plan("words", 0.42, {TEXT_KIND: 9}, ANSWER_WEIGHT),
+    Plan("first names", 0.07, {"first_name": 110, "naming": 10, "counting": 25, "number": 8, "video_moving": 8, TEXT_KIND: 2}),
+    Plan("pictures", 0.26, PICTURES),
+    Plan("chat tuning", 0.25, PICTURES | TUNING),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """One of the recipe's two sizes. Minutes are of the training clock; data and the tower's warm-up come on top."""
+
+    data: str
+    things: Which
+    teacher: ModelConfig
+    students: Mapping[str, ModelConfig]
+    tokens_per_batch: int
+    see_steps: int
+    teacher_minutes: int
+    student_minutes: int
+    lr: float
+    device: str
+    row_processes: int
+
+
+def gpu_students() -> dict[str, ModelConfig]:
+    """At most 30 M parameters each over 16,384 BPE ids (untied, 32,768 ids would be more than half of a student)."""
+    shape = dict(width=256, num_layers=12, num_heads=4, nope_layers=every_nth_layer(4, 12))
+    scout = replace(nano_scout(), **shape, moe_layers=every_nth_layer(1, 12), expert_width=192, dense_width=384)
+    maverick = replace(nano_maverick(), **shape, moe_layers=every_nth_layer(2, 12), expert_width=96, dense_width=384)
+    return {each.name: with_vocabulary(each, 16_384) for each in (scout, maverick)}
+
+
+def gpu_teacher() -> ModelConfig:
+    """Three times the students' active size."""
+    shape = dict(width=512, num_layers=12, num_heads=8, num_kv_heads=2, nope_layers=every_nth_layer(4, 12))
+    wide = replace(nano_behemoth(), **shape, moe_layers=every_nth_layer(1, 12), expert_width=512, dense_width=1024)
+    return with_vocabulary(wide, 16_384)
+
+
+SIZES: dict[str, Size] = {
+    "cpu": Size(
+        data="cpu",
+        things="chosen",
+        teacher=nano_behemoth(),
+        students={"scout-nano": nano_scout(), "maverick-nano": nano_maverick()},
+        tokens_per_batch=8192,
+        see_steps=1200,
+        teacher_minutes=55,
+        student_minutes=75,
+        lr=4e-3,
+        device="cpu",
+        row_processes=0,
+    ),
+    "gpu": Size(
+        data="gpu",
+        things="all",
+        teacher=gpu_teacher(),
+        students=gpu_students(),
+        tokens_per_batch=65_536,
+        see_steps=3000,
+        teacher_minutes=8,
+        student_minutes=16,
+        lr=3e-3,
+        device="cuda",
+        row_processes=14,
+    ),
+}
+
+
+class Material(NamedTuple):
+    """What every phase reads."""
+
+    size: Size
+    tokenizer: Tokenizer
+    shards: TextShards
+    console: Console
+
+    def rows(self, plan: Plan) -> MixtureRows:
+        weights = NANO_WEIGHTS | dict(plan.changes)
+        if self.size.things == "all":  # the kinds that name things have twins that know all of them
+            for kind in ("naming", "first_name", "caption"):
+                weights[f"{kind}_all"], weights[kind] = weights[kind], 0
+        chat_format = ChatFormat(self.tokenizer, self.size.teacher.vision)
+        return MixtureRows(Mixture(weights, self.shards), self.shards, chat_format, SEED, plan.picture_answer_weight)
+
+
+def see(model: Model, steps: int, out: Path, material: Material) -> dict[str, torch.Tensor]:
+    """The tower that all models start from: what stands where in `steps` times 256 pictures. Kept in `out/tower.safetensors`."""
+    kept = out / "tower.safetensors"
+    if not kept.is_file():
+        things = material.size.things
+        warm_up(
+            model.to(material.size.device).vision,
+            lambda step: labelled_pictures(SEED, step, PICTURES_PER_STEP, things),
+            num=Classes(1 + len(classes(things)), NUM_COUNTS, len(COLOUR_VALUES), len(LETTERS)),
+            steps=steps,
+            lr=3e-3,
+            log=out / "vision.jsonl",
+            console=material.console,
+        )
+        fresh = kept.with_suffix(".new")
+        save_file({name: tensor.cpu().contiguous() for name, tensor in model.vision.state_dict().items()}, fresh)
+        fresh.rename(kept)
+    return load_file(kept)
+
+
+def run_of(configs: Mapping[str, ModelConfig], minutes: int, steps: int, tower: dict, material: Material, teacher: Model | None) -> Run:
+    """The four stages for these models; with a teacher, its trust falls on one line through all of them."""
+    size = material.size
+
+    def prepare(*models: Model) -> None:
+        pictures = [torch.from_numpy(tiles_of(list(labelled_pictures(SEED + 1, i, 128, size.things).pictures))) for i in range(4)]
+        for model in models:
+            model.vision.load_state_dict(tower)
+            fit_projector(model, pictures, rms=1.0)
+
+    stages, done = [], 0.0
+    for plan in PLANS:
+        first, last = (TRUST[0] + (TRUST[1] - TRUST[0]) * at for at in (done, done + plan.share))
+        done += plan.share
+        objective: Objective = NextToken() if teacher is None else Codistillation(teacher, Dynamic(first=first, last=last))
+        is_last = plan is PLANS[-1]
+        if steps:
+            count = max(1, round(plan.share * steps))
+            length: dict[str, Any] = dict(steps=count, decay=count if is_last else 0)
+        else:
+            length = dict(minutes=plan.share * minutes, decay_minutes=plan.share * minutes if is_last else 0.0)
+        warmup = 60 if plan is PLANS[0] else 0
+        stages.append(Stage(name=plan.name, source=material.rows(plan), warmup=warmup, objective=objective, **length))
+    return Run(
+        config=configs,
+        tokens_per_batch=size.tokens_per_batch,
+        lr=size.lr,
+        weight_decay=0.05,
+        balance_rate=1e-2,
+        seed=SEED,
+        device=size.device,
+        row_processes=size.row_processes,
+        on_spike="skip",
+        prepare=prepare,
+        stages=stages,
+    )
+
+
+def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
+    """Teacher, then students; each ends as the Hugging Face directory `out/NAME`. A phase that is done is not done again."""
+    console = Console(stderr=True)
+    overrides = dict(overrides)
+    size = choose("size", SIZES, overrides, "cpu")
+    defaults = {name: getattr(size, name) for name in ("see_steps", "teacher_minutes", "student_minutes", "tokens_per_batch")}
+    settings = with_overrides(defaults | {"teacher_steps": 0, "student_steps": 0}, overrides)
+    size = replace(size, tokens_per_batch=settings["tokens_per_batch"])
+    out.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+
+    def done(what: str) -> None:
+        console.print(f"{(time.monotonic() - started) / 60:6.1f} min  {what}")
+
+    tokenizer, shards = prepare(Path("data_cache") / size.data, num_ranks=size.teacher.bos_id, size=size.data)
+    material = Material(size, tokenizer, shards, console)
+    done(f"data: {sum(shards.num_windows(language) for language in shards.languages):,} windows of prose")
+    tower = see(initialize(Model(size.teacher), torch.Generator().manual_seed(SEED)), settings["see_steps"], out, material)
+    done("the tower sees")
+    phases = (("teacher", {size.teacher.name: size.teacher}), ("student", size.students))
+    teacher: Model | None = None
+    for phase, configs in phases:
+        if not all((out / name / "config.json").is_file() for name in configs):
+            minutes, steps = settings[f"{phase}_minutes"], settings[f"{phase}_steps"]
+            run = run_of(configs, minutes, steps, tower, material, teacher)
+            trained = train(run, out / f"{phase}-run", resume=resume, console=console)
+            if not trained.finished:
+                return
+            for name, model in trained.models.items():
+                save_model(model.cpu(), out / name, tokenizer=tokenizer)
+        done(f"{phase}: {', '.join(str(out / name) for name in configs)}")
+        if phase == "teacher":
+            teacher = load_model(out / size.teacher.name, dtype="float32").to(size.device)
+    console.print(f"try puna chat {out / 'scout-nano'}")

@@ -1,0 +1,48 @@
+"""Rows of a data mixture as training reads them: encoded, weighted, and prose to fill batches up."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from puna.data.chance import generator
+from puna.data.pack import TextShards
+from puna.data.row import Sample
+from puna.data.samples import TEXT_KIND, Mixture, to_stream
+from puna.stream import Stream
+from puna.tokens.chat import ChatFormat
+from puna.train.packing import Row, modality_of
+
+# Answers are a few tokens long and prose is hundreds: without these weights nine tenths of the gradient would be prose. [ours]
+ANSWER_WEIGHT = 3.0
+PICTURE_ANSWER_WEIGHT = 6.0
+
+
+@dataclass(frozen=True)
+class MixtureRows:
+    """A `RowSource` over `mixture`. Answers weigh more than prose in the loss, answers about pictures `picture_answer_weight`."""
+
+    mixture: Mixture
+    shards: TextShards
+    chat_format: ChatFormat
+    seed: int
+    picture_answer_weight: float = PICTURE_ANSWER_WEIGHT
+
+    def row(self, index: int) -> Row:
+        sample = self.mixture.sample(self.seed, index)
+        return self._row(sample.kind, to_stream(sample, self.chat_format), self._weight(sample))
+
+    def filler(self, index: int, num_tokens: int) -> Row:
+        """Windows of prose end to end, the last one cut."""
+        rng = generator("train", self.seed + 1, index)
+        windows = [self.shards.window(rng, num_tokens)]
+        while (missing := num_tokens - sum(map(len, windows))) > 0:  # a short window: go on with the next
+            windows.append(self.shards.window(rng, missing))
+        return self._row(TEXT_KIND, Stream(np.concatenate(windows)), 1.0)
+
+    def _row(self, kind: str, stream: Stream, weight: float) -> Row:
+        return Row(kind, stream, weight, modality=modality_of(stream, self.chat_format.tokenizer.special.video_start))
+
+    def _weight(self, sample: Sample) -> float:
+        if sample.kind == TEXT_KIND:
+            return 1.0
+        return self.picture_answer_weight if sample.pictures and sample.messages else ANSWER_WEIGHT
