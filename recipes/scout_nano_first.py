@@ -31,7 +31,7 @@ from puna.presets import nano_scout
 from puna.stream import Stream
 from puna.tokens.bpe import Tokenizer
 from puna.tokens.chat import ChatFormat
-from puna.train import Run, Stage, train
+from puna.train import Outcome, Run, Stage, train
 from puna.train.packing import Row
 from puna.train.projector import fit_projector
 from puna.train.settings import with_overrides
@@ -142,7 +142,7 @@ def recipe(
     )
 
 
-def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
+def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome:
     """Train, then write the Hugging Face directory `out/hf`."""
     console = Console(stderr=True)
     steps = with_overrides(STEPS, overrides)
@@ -153,3 +153,4 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
     if trained.finished:
         save_model(trained.model, out / "hf", tokenizer=tokenizer)
         console.print(f"wrote {out / 'hf'}: try puna chat {out / 'hf'}")
+    return trained

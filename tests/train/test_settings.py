@@ -16,3 +16,10 @@ def test_settings_are_the_defaults_with_what_was_set() -> None:
 def test_an_unknown_setting_or_a_value_that_is_no_number_is_named(name: str, value: str, words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         with_overrides(DEFAULTS, {name: value})
+
+
+def test_numbers_that_need_not_be_whole_may_be_any_above_nothing() -> None:
+    assert with_overrides({"minutes": 30.0, "lr": 4e-3}, {"minutes": "2", "lr": "1e-3"}) == {"minutes": 2.0, "lr": 1e-3}
+    for value in ("0", "-1", "nan", "inf", "ten"):
+        with pytest.raises(RecipeError, match=rf"--set minutes={value}: must be a number above 0 \(default 30.0\)"):
+            with_overrides({"minutes": 30.0}, {"minutes": value})

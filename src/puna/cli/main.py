@@ -47,7 +47,7 @@ def user_message(error: Exception) -> str | None:
         context = getattr(error, "ctx", None)
         help_hint = f" ({context.command_path} --help lists what can be given)" if context is not None else ""
         return error.format_message().rstrip(".") + help_hint
-    if isinstance(error, ValueError) and type(error).__module__.partition(".")[0] == "puna":
+    if isinstance(error, ValueError | RuntimeError) and type(error).__module__.partition(".")[0] == "puna":
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror

@@ -1,9 +1,12 @@
 """`puna train RECIPE.py`: runs the recipe in a file. What a recipe does is `puna.train`'s business; this verb finds and starts it.
 
-A recipe file defines `main(out, resume, overrides)`.
+A recipe file defines `main(out, resume, overrides)`, and `device` as a fourth argument if it can choose one. What it returns, if it is a
+`puna.train.Outcome`, is told in one line at the end.
 """
 
 import importlib.util
+import inspect
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +21,7 @@ from puna.cli.error import UserError
 class Main(Protocol):
     """What a recipe file defines: the whole run, from data to weights."""
 
-    def __call__(self, out: Path, resume: bool, overrides: Mapping[str, str]) -> object: ...
+    def __call__(self, out: Path, resume: bool, overrides: Mapping[str, str], **device: str) -> object: ...
 
 
 def train(
@@ -28,12 +31,55 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     out: Annotated[Path | None, typer.Option(help="Where the run is kept (default: runs/RECIPE).", show_default=False)] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda (default: the recipe's choice). The recipe must offer it.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the final line as JSON.")] = False,
 ) -> None:
-    """Run a training recipe."""
+    """Run a training recipe. Progress goes to standard error, one final line to standard output."""
     overrides = read_changes(changes or [])
     directory = out or Path("runs") / recipe.stem
     refuse_confusion(directory, resume)
-    load_main(recipe)(out=directory, resume=resume, overrides=overrides)
+    main = load_main(recipe)
+    outcome = main(out=directory, resume=resume, overrides=overrides, **chosen_device(main, recipe, device))
+    print(final_line(outcome, directory, as_json))
+
+
+def chosen_device(main: Main, recipe: Path, device: str | None) -> dict[str, str]:
+    """`--device` as the recipe takes it; nothing if it was not given."""
+    if device is None:
+        return {}
+    if "device" not in inspect.signature(main).parameters:
+        raise UserError(f"--device {device}: {recipe} takes no device; give its main a device argument and pass it to Run(device=...)")
+    import torch
+
+    if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
+        raise UserError(f"--device {device}: this machine has no such device; use cpu{' or cuda' if torch.cuda.is_available() else ''}")
+    return {"device": device}
+
+
+def final_line(outcome: object, directory: Path, as_json: bool) -> str:
+    """What a run came to, for people or for programs."""
+    from puna.train import Outcome
+
+    facts: dict[str, object] = {"out": str(directory)}
+    if isinstance(outcome, Outcome):
+        position = outcome.position
+        facts |= {
+            "finished": outcome.finished,
+            "steps": position.step,
+            "seconds": round(position.seconds, 1),
+            "skipped_steps": position.history.skipped,
+            "loss": {name: round(loss, 4) for name, loss in outcome.losses.items()},
+        }
+    if as_json:
+        return json.dumps(facts)
+    if not isinstance(outcome, Outcome):
+        return f"{directory}: the recipe is done"
+    losses = ", ".join(f"{name} {loss:.3f}" for name, loss in outcome.losses.items())
+    skipped = f", {outcome.position.history.skipped} steps skipped" if outcome.position.history.skipped else ""
+    state = "finished" if outcome.finished else "stopped, --resume continues"
+    return f"{directory}: {state} after step {outcome.position.step} and {outcome.position.seconds:,.0f} s; loss {losses or '-'}{skipped}"
 
 
 def read_changes(changes: Sequence[str]) -> dict[str, str]:
