@@ -5,56 +5,55 @@ A kind is a function of a generator. `KINDS` lists them by name; `samples` mixes
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from puna.data import phrases, scenes, skills
-from puna.data.emoji import artists_of, codes, inventory, render_emoji
+from puna.data import phrases, phrases_seen, scenes, skills
+from puna.data.emoji import Emoji, Which, artists_of, codes, inventory, render_emoji
 from puna.data.english import MASS_OR_PLURAL, plural, with_article
 from puna.data.languages import LANGUAGE_NAMES, LANGUAGES
+from puna.data.lettering import letter
+from puna.data.numbers import is_held_out, number_word
+from puna.data.reading import any_number, any_word
 from puna.data.row import Sample, chat
 
 # --- one picture of one thing -------------------------------------------------------------------------------------------------
-
-
-def _any_emoji(rng: random.Random) -> str:
-    """A code; a flag a quarter of the time, as in the inventory."""
-    return rng.choice(codes())
 
 
 def _picture(code: str, rng: random.Random) -> np.ndarray:
     return render_emoji(code, rng, rng.choice(artists_of(code)))
 
 
-def _ask_name(code: str, language: str, rng: random.Random) -> str:
-    if inventory()[code].is_flag and rng.random() < 0.7:
+def _ask_name(emoji: Emoji, language: str, rng: random.Random) -> str:
+    if emoji.is_flag and rng.random() < 0.7:
         return rng.choice(phrases.ASK_COUNTRY[language])
     return rng.choice(phrases.ASK_NAME[language])
 
 
-def naming(rng: random.Random) -> Sample:
+def naming(rng: random.Random, which: Which = "chosen") -> Sample:
     """What is this? Then perhaps: and in other languages?"""
-    code = _any_emoji(rng)
-    names, language = inventory()[code].names, skills.pick_language(rng)
-    turns = [(_ask_name(code, language, rng), names[language])]
+    emoji = inventory(which)[rng.choice(codes(which=which))]
+    names, language = emoji.names, skills.pick_language(rng)
+    turns = [(_ask_name(emoji, language, rng), names[language])]
     for target in rng.sample([other for other in LANGUAGES if other != language], rng.choice((0, 0, 1, 2, 3))):
         if rng.random() < 0.5:
             turns.append((rng.choice(phrases.ASK_IN[language]).format(language=LANGUAGE_NAMES[language][target]), names[target]))
         else:
-            turns.append((_ask_name(code, target, rng), names[target]))
-    return chat("naming", turns, (_picture(code, rng),), rng)
+            turns.append((_ask_name(emoji, target, rng), names[target]))
+    return chat("naming", turns, (_picture(emoji.code, rng),), rng)
 
 
-def first_name(rng: random.Random) -> Sample:
+def first_name(rng: random.Random, which: Which = "chosen") -> Sample:
     """What is this? In English, and nothing else: the shortest way from a picture to a word."""
-    code = _any_emoji(rng)
-    return chat("first_name", [(_ask_name(code, "en", rng), inventory()[code].names["en"])], (_picture(code, rng),), rng)
+    emoji = inventory(which)[rng.choice(codes(which=which))]
+    return chat("first_name", [(_ask_name(emoji, "en", rng), emoji.names["en"])], (_picture(emoji.code, rng),), rng)
 
 
-def caption(rng: random.Random) -> Sample:
+def caption(rng: random.Random, which: Which = "chosen") -> Sample:
     """A picture and its names, a line a language: the densest way to tie a picture to its names."""
-    code = _any_emoji(rng)
-    return Sample("caption", document=skills.name_lines(rng, dict(inventory()[code].names)), pictures=(_picture(code, rng),))
+    emoji = inventory(which)[rng.choice(codes(which=which))]
+    return Sample("caption", document=skills.name_lines(rng, dict(emoji.names)), pictures=(_picture(emoji.code, rng),))
 
 
 def verify(rng: random.Random) -> Sample:
@@ -67,7 +66,7 @@ def verify(rng: random.Random) -> Sample:
     ask = rng.choice(phrases.ASK_IS[language]).format(name=claimed)
     turns = [(ask, phrases.YES_NO[language][0 if is_true else 1])]
     if rng.random() < 0.4:
-        turns.append((_ask_name(code, language, rng), names[language]))
+        turns.append((_ask_name(inventory()[code], language, rng), names[language]))
     return chat("verify", turns, (_picture(code, rng),), rng)
 
 
@@ -220,13 +219,32 @@ def scene_caption(rng: random.Random) -> Sample:
         number = rng.randint(2, scenes.MAX_COUNT)
         while (scene := scenes.counting_scene(rng, number)) and _name(scene.items[0]) in MASS_OR_PLURAL:
             pass
-        line = f"{phrases.number_word(number, 'en')} {plural(_name(scene.items[0]))}"
+        line = f"{number_word(number, 'en')} {plural(_name(scene.items[0]))}"
     else:
         vertical = rng.random() < 0.5
         scene = scenes.row_scene(rng, 2, vertical)
         first, second = (with_article(_name(item)) for item in scene.items)
         line = f"{first} above {second}" if vertical else f"{first} on the left and {second} on the right"
     return Sample("scene_caption", document=line[0].upper() + line[1:] + ".", pictures=(scenes.draw(scene, rng),))
+
+
+# --- printed text -------------------------------------------------------------------------------------------------------------
+
+
+def number(rng: random.Random) -> Sample:
+    """What number is this? One to four printed digits; then perhaps the number in words."""
+    printed, language = any_number(rng), skills.pick_language(rng)
+    turns = [(rng.choice(phrases_seen.ASK_NUMBER[language]), printed)]
+    if not is_held_out(int(printed)) and rng.random() < 0.2:
+        turns.append((rng.choice(phrases.ASK_WORDS[language]).format(number=printed), number_word(int(printed), language)))
+    return chat("number", turns, (letter(printed, rng).picture,), rng)
+
+
+def word(rng: random.Random) -> Sample:
+    """Read this: a short name of something, in one of six languages, asked for in that language or in English."""
+    printed, language = any_word(rng)
+    asked_in = "en" if rng.random() < 0.3 else language
+    return chat("word", [(rng.choice(phrases_seen.ASK_READ[asked_in]), printed)], (letter(printed, rng).picture,), rng)
 
 
 KINDS: dict[str, Callable[[random.Random], Sample]] = {
@@ -241,4 +259,10 @@ KINDS: dict[str, Callable[[random.Random], Sample]] = {
     "shapes": shapes,
     "comparing": comparing,
     "scene_caption": scene_caption,
+    "number": number,
+    "word": word,
+    # The same for every emoji that has a name and a picture.
+    "naming_all": lambda rng: replace(naming(rng, "all"), kind="naming_all"),
+    "first_name_all": lambda rng: replace(first_name(rng, "all"), kind="first_name_all"),
+    "caption_all": lambda rng: replace(caption(rng, "all"), kind="caption_all"),
 }

@@ -2,7 +2,8 @@
 
 A `Sample` is a chat (messages, loss on the assistant's turns), a document (text under pictures, loss on all text), or a window of
 stored tokens. `to_stream` turns it into a `Stream` with the chat format's tokenizer. Everything is a pure function of (purpose,
-seed, index): a loader that resumes at a number sees the very sample it would have seen. Rows with pictures: `picture_rows`.
+seed, index): a loader that resumes at a number sees the very sample it would have seen. Rows with pictures: `picture_rows`,
+`video_rows`, `book_rows`; rows in words alone: `text_rows`.
 """
 
 import random
@@ -12,51 +13,29 @@ from itertools import accumulate
 
 import numpy as np
 
-from puna.data import picture_rows, skills
+from puna.data import book_rows, picture_rows, text_rows, video_rows
 from puna.data.chance import Purpose, generator
 from puna.data.pack import TextShards
-from puna.data.row import Sample, chat, tiles_of
+from puna.data.row import Sample, tiles_of
 from puna.stream import Stream
 from puna.tokens.chat import ChatFormat
 
 MAX_TEXT_TOKENS = 512
 
 
-def names_list(rng: random.Random) -> Sample:
-    """The names of a few things as lines, without a picture."""
-    return Sample("names_list", document="\n\n".join(skills.name_lines(rng) for _ in range(rng.choice((1, 2, 3)))))
-
-
-def story_text(rng: random.Random) -> Sample:
-    """A template story as a plain document."""
-    return Sample("story_text", document="\n\n".join(skills.story(rng) for _ in range(rng.choice((1, 1, 2)))))
-
-
-def _drill(kind: str, drill: Callable[[random.Random], skills.Drill]) -> Callable[[random.Random], Sample]:
-    return lambda rng: chat(kind, drill(rng).turns)
-
-
 KINDS: dict[str, Callable[[random.Random], Sample]] = {
-    **picture_rows.KINDS,
-    "translate": _drill("translate", skills.translate),
-    "into_english": _drill("into_english", skills.into_english),
-    "names_list": names_list,
-    "number_words": _drill("number_words", skills.number_words),
-    "sums": _drill("sums", skills.sums),
-    "what_is": _drill("what_is", skills.what_is),
-    "story": _drill("story", skills.tell_story),
-    "story_text": story_text,
-    "card": _drill("card", skills.card),
-    "repeat": _drill("repeat", skills.repeat),
-}
+    **picture_rows.KINDS, **video_rows.KINDS, **book_rows.KINDS, **text_rows.KINDS
+}  # fmt: skip
 TEXT_KIND = "text"
 
 # Shares of samples, not of tokens. Names in many scripts cost most, so naming and captions lead. [ours]
 NANO_WEIGHTS: dict[str, float] = {
     "naming": 20, "caption": 11, "verify": 2, "which": 2.5,
-    "counting": 13, "placing": 9.5, "side": 2.5, "shapes": 4, "comparing": 2.5, "scene_caption": 3,
-    "translate": 4, "into_english": 1.5, "names_list": 1.5, "number_words": 3, "sums": 7, "what_is": 4, "story": 2, "story_text": 0.5,
-    "card": 3, "repeat": 1.5, "text": 5.5, "first_name": 0,
+    "counting": 13, "placing": 9.5, "side": 2.5, "shapes": 4, "comparing": 2.5, "scene_caption": 3, "number": 5, "word": 2,
+    "video_moving": 5, "video_order": 4, "video_appear": 2, "video_change": 1.5, "book_page": 1, "book_pages": 0.5, "clothing": 0.5,
+    "translate": 4, "into_english": 2, "names_list": 1.5, "number_words": 3.5, "sums": 8, "what_is": 3, "geography": 1.5, "story": 1.5,
+    "tale": 0.8, "story_text": 0.3, "card": 3, "repeat": 1.5, "needle": 0.6, "command": 0.7, "sentence": 1, "form": 1.5, "text": 5.5,
+    "first_name": 0, "naming_all": 0, "first_name_all": 0, "caption_all": 0,
 }  # fmt: skip
 
 
@@ -106,7 +85,10 @@ def to_stream(row: Sample, chat_format: ChatFormat) -> Stream:
     if row.token_ids is not None:
         return Stream(row.token_ids.astype(np.int64))
     special = chat_format.tokenizer.special
-    pictures = [token for _ in row.pictures for token in chat_format.image_ids((1, 1))]
+    if row.timestamps:
+        pictures = chat_format.video_ids(row.timestamps)
+    else:
+        pictures = [token for _ in row.pictures for token in chat_format.image_ids((1, 1))]
     text = [*chat_format.tokenizer.encode(row.document), special.end_of_text]
     ids = np.array([special.bos, *pictures, *text], dtype=np.int64)
     if not row.pictures:
