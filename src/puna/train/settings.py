@@ -1,8 +1,8 @@
-"""A recipe's settings from the command line: numbers by name, with defaults."""
+"""A recipe's settings from the command line: numbers by name, with defaults, or one of a few words."""
 
 import math
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _Number = TypeVar("_Number", int, float)
 
@@ -39,3 +39,15 @@ def _read(name: str, value: str, default: _Number) -> _Number:
     if not 0 < number < math.inf:
         raise RecipeError(f"--set {name}={value}: must be a number above 0 (default {default})")
     return number
+
+
+def choose(name: str, choices: Mapping[str, Any], overrides: dict[str, str], default: str) -> Any:
+    """What `--set NAME=WORD` chose, taken out of `overrides`.
+
+    >>> choose("size", {"cpu": 1, "gpu": 2}, {"size": "gpu"}, "cpu")
+    2
+    """
+    word = overrides.pop(name, default)
+    if word not in choices:
+        raise RecipeError(f"--set {name}={word}: must be one of {', '.join(choices)} (default {default})")
+    return choices[word]
