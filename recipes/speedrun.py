@@ -1,0 +1,98 @@
+"""From raw files to a nano that talks and sees, in under 40 minutes on two cores: `make speedrun`.
+
+    PUNA_DATA_MIRROR=DIR puna train recipes/speedrun.py --out runs/speedrun
+
+The herd's road (`recipes/herd.py`) for one student, without a teacher: build the data, warm up the tower, train in four stages by the
+clock, ask held-out questions. A line per phase says how long it took and what came out, beside what to expect of it. `--set size=micro`
+takes the same road in a minute on a toy mirror (`python -m puna.testing.mirror DIR`): it shows that every phase runs, and learns nothing.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from herd import SEED, SIZES, Material, Size, run_of, see
+from rich.console import Console
+
+import puna
+from puna.checkpoint import save_model
+from puna.config import every_nth_layer
+from puna.data.pack import prepare
+from puna.evals.nano.card import run_task
+from puna.model import Model
+from puna.model.init import initialize
+from puna.presets import nano_scout, with_vocabulary
+from puna.train import train
+from puna.train.settings import choose, with_overrides
+
+_CPU = replace(SIZES["cpu"], students={"scout-nano": nano_scout()}, see_steps=600, student_minutes=20)
+_LAYERS = dict(num_layers=4, moe_layers=every_nth_layer(1, 4), nope_layers=every_nth_layer(4, 4))
+_TOY = with_vocabulary(replace(nano_scout(), width=64, num_heads=1, expert_width=32, num_experts=4, **_LAYERS), 2048)
+_MICRO = replace(_CPU, data="micro", teacher=_TOY, students={"scout-nano": _TOY}, see_steps=3, tokens_per_batch=1024)
+_MICRO_STEPS = 8  # of training; the larger size stops by the clock
+SPEEDRUN_SIZES: dict[str, Size] = {"cpu": _CPU, "micro": _MICRO}
+
+# Held-out questions at the end: the card's task, the share of its questions, and what two cores gave (docs/log.md says when).
+QUESTIONS: dict[str, float] = {"naming": 0.5, "counting": 0.5, "video-way": 0.5, "sums": 0.3, "stopping": 0.1}
+EXPECTED: dict[str, str] = {}
+
+
+class Watch:
+    """Prints a line per phase: minutes since the start, minutes of the phase, what came out, what to expect."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.started = self.last = time.monotonic()
+        self.lines: list[dict[str, Any]] = []
+
+    def line(self, phase: str, outcome: str) -> None:
+        now = time.monotonic()
+        expected = f"  (expected {EXPECTED[phase]})" if phase in EXPECTED else ""
+        self.console.print(f"{(now - self.started) / 60:5.1f} min  {phase:<12} {(now - self.last) / 60:5.1f} min  {outcome}{expected}")
+        self.lines.append({"phase": phase, "minutes": round((now - self.last) / 60, 2), "outcome": outcome})
+        self.last = now
+
+
+def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
+    """All phases; the model ends in `out/scout-nano`, the lines in `out/speedrun.json`. With `resume`, finished phases are passed over."""
+    watch = Watch(Console(stderr=True))
+    overrides = dict(overrides)
+    size = choose("size", SPEEDRUN_SIZES, overrides, "cpu")
+    defaults = {name: getattr(size, name) for name in ("see_steps", "student_minutes", "tokens_per_batch")}
+    settings = with_overrides(defaults | {"student_steps": _MICRO_STEPS if size is _MICRO else 0}, overrides)
+    size = replace(size, tokens_per_batch=settings["tokens_per_batch"])
+    out.mkdir(parents=True, exist_ok=True)
+    (config,) = size.students.values()
+
+    tokenizer, shards = prepare(out / "data", num_ranks=config.bos_id, max_bytes_per_language=3_000_000, size=size.data)
+    material = Material(size, tokenizer, shards, watch.console)
+    counts = json.loads((out / "data" / "tokens.json").read_text(encoding="utf-8"))
+    watch.line("data", f"{sum(counts.values()) / 1e6:.1f} M tokens of prose in {len(counts)} languages")
+
+    tower = see(initialize(Model(config), torch.Generator().manual_seed(SEED)), settings["see_steps"], out, material)
+    seen = json.loads((out / "vision.jsonl").read_text().splitlines()[-1])
+    watch.line("see", f"{seen['whole']:.0%} of single pictures, {seen['cells']:.0%} of things in scenes")
+
+    hf = out / config.name
+    if not (hf / "config.json").is_file():
+        run = run_of({config.name: config}, settings["student_minutes"], settings["student_steps"], tower, material, None)
+        trained = train(run, out / "run", resume=resume, console=watch.console)
+        if not trained.finished:
+            return
+        save_model(trained.model, hf, tokenizer=tokenizer)
+        tokens = trained.position.step * run.tokens_per_step
+        watch.line("train", f"{tokens / 1e6:.1f} M tokens, {tokens / max(1.0, trained.position.seconds):,.0f} a second")
+    ask(puna.load(str(hf)), watch.line)
+    (out / "speedrun.json").write_text(json.dumps(watch.lines, indent=1), encoding="utf-8")
+    watch.console.print(f"try puna chat {hf}")
+
+
+def ask(pipeline: Any, line: Callable[[str, str], None]) -> None:
+    """A part of the card's held-out questions."""
+    for task, scale in QUESTIONS.items():
+        result = run_task(task, pipeline, scale)
+        line(task, f"{result['correct']} of {result['total']} right, {result['rate']:.0%}")
