@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from puna.media import MAX_IMAGE_BYTES
+from puna.media.data_url import IMAGE_TYPES, VIDEO_TYPES
 from puna.serve.app import create_app
+from puna.serve.limits import Limits
 from puna.serve.page import WEB, PageError, load_starters
 from puna.testing.pictures import corners_picture, encoded
 from puna.testing.scripted import ScriptedPipeline
@@ -37,6 +40,7 @@ async def test_the_page_loads_only_from_its_own_server() -> None:
     policy = dict(rule.strip().split(" ", 1) for rule in response.headers["Content-Security-Policy"].split(";"))
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert policy["media-src"] == "blob:"  # videos that the visitor brought, and none from anywhere
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Cache-Control"] == "no-cache"
 
@@ -88,6 +92,19 @@ def test_every_control_of_the_page_has_a_name() -> None:
     for attributes, inside in re.findall(r"<button\b([^>]*)>(.*?)</button>", page, re.DOTALL):
         words = re.sub(r"<svg.*?</svg>|<[^>]+>|\s", "", inside, flags=re.DOTALL)
         assert "aria-label=" in attributes or words or 'id="hide-notice"' in attributes, attributes
+
+
+def test_the_page_offers_only_files_that_the_server_reads() -> None:
+    script = (WEB / "attachments.js").read_text()
+    pictures, videos = (
+        re.findall(r'"([^"]+)"', re.search(rf"const {name} = \[(.*?)\]", script).group(1)) for name in ("PICTURES", "VIDEOS")
+    )
+    assert {"image/gif", "image/webp"} <= set(pictures) <= set(IMAGE_TYPES)
+    assert {"video/mp4", "video/webm"} <= set(videos) <= set(VIDEO_TYPES)
+    accepted = re.search(r'type="file"[^>]*accept="([^"]+)"', (WEB / "index.html").read_text().replace("\n", " "))
+    assert accepted is not None and accepted.group(1).split(",") == [*pictures, *videos]
+    bound = int(re.search(r"const MAX_BYTES = ([\d_]+);", script).group(1))
+    assert bound <= MAX_IMAGE_BYTES and bound * 4 / 3 < Limits().body_bytes
 
 
 def test_the_language_selector_has_the_twelve_languages() -> None:

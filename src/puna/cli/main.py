@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 
 # Each verb is the function, or the program of several verbs, of the same name in the module of the same name.
 VERBS = {
-    "chat": "Talk to a model in the terminal, with pictures.",
+    "chat": "Talk to a model in the terminal, with pictures and videos.",
     "serve": "Open a chat in the browser, with an OpenAI API beside it.",
     "show": "Print a model's pattern of layers, its parameters and its memory.",
     "convert": "Write a model as a Hugging Face directory.",

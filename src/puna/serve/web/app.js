@@ -1,7 +1,7 @@
 // The page: puts its parts together and runs one chat at a time.
 
 import { ApiError, servedModel, starters, streamAnswer } from "./api.js";
-import { Attachments } from "./attachments.js";
+import { Attachments, forget } from "./attachments.js";
 import { Conversation, Turn } from "./conversation.js";
 import { byId } from "./dom.js";
 import { Gallery } from "./gallery.js";
@@ -26,7 +26,7 @@ async function ask(text) {
   if (running || (text === "" && attachments.items.length === 0)) {
     return;
   }
-  const turn = new Turn(text, attachments.take().map((item) => item.url));
+  const turn = new Turn(text, attachments.take());
   question.value = "";
   resize();
   turns.push(turn);
@@ -127,10 +127,14 @@ function kindly(error, again) {
     return ["This chat has grown longer than the model can read.", error.message, "New chat", newChat];
   }
   if (error.status === 413) {
-    return ["The pictures of this chat are too large together.", error.message, "New chat", newChat];
+    return ["The pictures and videos of this chat are too large together.", error.message, "New chat", newChat];
   }
-  if (error.code === "invalid_image") {
-    return ["This picture cannot be read.", error.message, "All right", focusQuestion];
+  if (error.code === "invalid_image" || error.code === "invalid_video") {
+    const what = error.code === "invalid_image" ? "picture" : "video";
+    return [`This ${what} cannot be read.`, error.message, "All right", focusQuestion];
+  }
+  if (error.code === "too_many_images" || error.code === "too_many_videos") {
+    return ["This chat holds more pictures or videos than the server takes.", error.message, "New chat", newChat];
   }
   if (error.status >= 500) {
     return ["The server stumbled over this request.", error.message, "Try again", again];
@@ -140,10 +144,11 @@ function kindly(error, again) {
 
 function newChat() {
   running?.abort();
+  turns.flatMap((turn) => turn.items).forEach(forget);
   turns = [];
   lastAnswer = null;
   conversation.clear();
-  attachments.take();
+  attachments.take().forEach(forget);
   hideNotice();
   question.value = "";
   resize();

@@ -1,15 +1,16 @@
-// The pictures that go with the next question: chosen from the starters, or brought by button, paste or drop.
+// The pictures and videos that go with the next question: chosen from the starters, or brought by button, paste or drop.
 
-import { byId, element, icon } from "./dom.js";
+import { byId, element, icon, moving } from "./dom.js";
 
-const TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif"];
-const MAX_BYTES = 20_000_000; // the server's own bound for one picture
-const MAX_PICTURES = 4;
+const PICTURES = ["image/png", "image/jpeg", "image/webp", "image/gif"];
+const VIDEOS = ["video/mp4", "video/webm", "video/quicktime", "video/x-m4v"];
+const MAX_BYTES = 20_000_000; // the server's own bound for one picture; a video of this size still fits into one request
+const MAX_ITEMS = 4;
 
 /** Calls `onChange` when the list changes and `onProblem(text)` for a file that cannot be taken. */
 export class Attachments {
   constructor({ onChange, onProblem }) {
-    this.items = []; // {url: data URL, name, starter: null | object}
+    this.items = []; // {url: data URL, shown: what the page shows of it, isVideo, name, starter: null | object}
     this.onChange = onChange;
     this.onProblem = onProblem;
     this.list = byId("attachments");
@@ -24,17 +25,24 @@ export class Attachments {
 
   async addFiles(files) {
     for (const file of files) {
-      if (!TYPES.includes(file.type)) {
-        this.onProblem(`“${file.name}” is not a picture that can be read here. PNG, JPEG, WebP and GIF work.`);
+      const isVideo = VIDEOS.includes(file.type);
+      if (!isVideo && !PICTURES.includes(file.type)) {
+        const known = "PNG, JPEG, WebP and GIF pictures work, and mp4 and webm videos";
+        this.onProblem(`“${file.name}” cannot be read here: ${known}.`);
+      } else if (file.size === 0) {
+        this.onProblem(`“${file.name}” is empty.`);
       } else if (file.size > MAX_BYTES) {
-        this.onProblem(`“${file.name}” is larger than 20 MB. Please bring a smaller copy.`);
-      } else if (this.items.length >= MAX_PICTURES) {
-        this.onProblem(`${MAX_PICTURES} pictures are as many as one question can take.`);
+        this.onProblem(`“${file.name}” is larger than 20 MB. Please bring a smaller copy${isVideo ? ", or a shorter clip" : ""}.`);
+      } else if (this.items.length >= MAX_ITEMS) {
+        this.onProblem(`${MAX_ITEMS} pictures or videos are as many as one question can take.`);
         return;
       } else {
         const url = await dataUrl(file);
-        if (await canBeShown(url)) {
-          this.add({ url, name: file.name, starter: null });
+        if (isVideo) {
+          // Not every browser plays a video from a data: URL. One that this browser cannot play at all may still be read by the server.
+          this.add({ url, shown: URL.createObjectURL(file), isVideo, name: file.name, starter: null });
+        } else if (await canBeShown(url)) {
+          this.add({ url, shown: url, isVideo, name: file.name, starter: null });
         } else {
           this.onProblem(`“${file.name}” seems to be damaged: the browser cannot open it.`);
         }
@@ -49,7 +57,8 @@ export class Attachments {
       this.onProblem("This picture could not be loaded from the server.");
       return;
     }
-    const item = { url: await dataUrl(await response.blob()), name: starter.title || "starter picture", starter };
+    const shown = await dataUrl(await response.blob());
+    const item = { url: shown, shown, isVideo: false, name: starter.title || "starter picture", starter };
     this.items = this.items.filter((other) => !other.starter);
     this.add(item);
   }
@@ -82,10 +91,13 @@ export class Attachments {
     const remove = element("button", { type: "button", title: "Remove", aria: { label: `Remove ${item.name}` } }, icon("remove"));
     remove.addEventListener("click", () => {
       this.items = this.items.filter((other) => other !== item);
+      forget(item);
       this.render();
       byId("question").focus();
     });
-    return element("li", {}, element("img", { src: item.url, alt: item.name }), remove);
+    const shown = item.isVideo ? moving(item.shown, item.name, {}) : element("img", { src: item.shown, alt: item.name });
+    const badge = item.isVideo ? [element("span", { className: "badge" }, icon("film"))] : [];
+    return element("li", {}, shown, ...badge, remove);
   }
 
   wireButton() {
@@ -127,6 +139,13 @@ export class Attachments {
         this.addFiles([...event.dataTransfer.files]);
       }
     });
+  }
+}
+
+/** Lets go of the memory behind a video that will not be shown again. */
+export function forget({ shown, isVideo }) {
+  if (isVideo) {
+    URL.revokeObjectURL(shown);
   }
 }
 

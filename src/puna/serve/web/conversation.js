@@ -1,18 +1,18 @@
 // The conversation on the page: what was said, the answer as it grows, and problems told kindly.
 
-import { byId, element, icon } from "./dom.js";
+import { byId, element, icon, moving } from "./dom.js";
 
 /** One question and its answer. `messages` is what of it goes into the history of the next request. */
 export class Turn {
-  constructor(text, pictures) {
+  constructor(text, items) {
     this.text = text;
-    this.pictures = pictures; // data URLs
+    this.items = items; // pictures and videos, as Attachments keeps them
     this.answer = "";
     this.hasFailed = false;
   }
 
   get question() {
-    const parts = this.pictures.map((url) => ({ type: "image_url", image_url: { url } }));
+    const parts = this.items.map(({ url, isVideo }) => (isVideo ? { type: "video_url", video_url: { url } } : { type: "image_url", image_url: { url } }));
     return { role: "user", content: parts.length > 0 ? [...parts, { type: "text", text: this.text }] : this.text };
   }
 
@@ -48,8 +48,10 @@ export class Conversation {
 
   addQuestion(turn) {
     const bubble = element("div", { className: "said" }, element("h2", { className: "unseen" }, "You"));
-    if (turn.pictures.length > 0) {
-      const pictures = turn.pictures.map((url) => element("img", { src: url, alt: "Picture sent with this question" }));
+    if (turn.items.length > 0) {
+      const pictures = turn.items.map(({ shown, isVideo, name }) =>
+        isVideo ? moving(shown, name, { controls: true, loop: true }) : element("img", { src: shown, alt: "Picture sent with this question" }),
+      );
       bubble.append(element("div", { className: "pictures" }, ...pictures));
     }
     if (turn.text) {

@@ -15,6 +15,7 @@ const PATHS = {
   copy: "M9 9h9.500v9.500H9zM6 15H5.500V5.500H15V6",
   again: "M5 12a7 7 0 1 0 2.200-5.100M5 4.500V8h3.500",
   remove: "M6 6l12 12M18 6L6 18",
+  film: "M4 6.500A1.500 1.500 0 0 1 5.500 5h13A1.500 1.500 0 0 1 20 6.500v11a1.500 1.500 0 0 1-1.500 1.500h-13A1.500 1.500 0 0 1 4 17.500zM10 9l5 3-5 3z",
 };
 
 export function icon(name) {
@@ -27,6 +28,14 @@ export function icon(name) {
   path.setAttribute("d", PATHS[name]);
   picture.append(path);
   return picture;
+}
+
+/** A video without sound that starts by itself, unless less motion was asked for; its name instead, if this browser cannot play it. */
+export function moving(url, name, properties) {
+  const autoplay = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const video = element("video", { src: url, title: name, muted: true, autoplay, playsInline: true, aria: { label: name }, ...properties });
+  video.addEventListener("error", () => video.replaceWith(element("span", { className: "unplayed", title: name }, icon("film"), name)));
+  return video;
 }
 
 export const byId = (id) => document.getElementById(id);
