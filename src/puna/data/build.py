@@ -73,7 +73,7 @@ def budget(size: Size, language: str, source: str) -> int | None:
     if size.bytes_per_language is None:
         return None
     kind = source.split("_")[0]
-    return int((_SOURCE_SHARE[kind] if kind in _STRICT else 1.0) * _language_budget(size, language))
+    return int(_SOURCE_SHARE[kind] * size.bytes_per_language if kind in _STRICT else _language_budget(size, language))
 
 
 def _language_budget(size: Size, language: str) -> float:
@@ -307,12 +307,18 @@ def _choose(table: _Table, reasons: np.ndarray, size: Size, languages: Sequence[
             mine = np.flatnonzero(
                 (table.language == LANGUAGES.index(language)) & (table.held_out == (split == "held_out")) & (reasons == "")
             )
-            limit = size.held_out_bytes if split == "held_out" else _language_budget(size, language)
-            chosen[split, language] = mine if limit == float("inf") else np.array(_within(table, mine.tolist(), limit), dtype=np.int64)
+            limit = _language_budget(size, language)
+            plain: float = size.bytes_per_language or limit
+            if split == "held_out":
+                limit = plain = size.held_out_bytes
+            chosen[split, language] = (
+                mine if limit == float("inf") else np.array(_within(table, mine.tolist(), limit, plain), dtype=np.int64)
+            )
     return chosen
 
 
-def _within(table: _Table, places: list[int], limit: float) -> list[int]:
+def _within(table: _Table, places: list[int], limit: float, plain: float) -> list[int]:
+    """Those of `places` that fit into `limit` bytes. `plain` is the limit of a language that is fed once: more brings no manuals."""
     taken: Counter[str] = Counter()
     kept: list[int] = []
     for shares in (_SOURCE_SHARE, {kind: _SOURCE_SHARE[kind] for kind in _STRICT}):
@@ -322,7 +328,10 @@ def _within(table: _Table, places: list[int], limit: float) -> list[int]:
             kind = name.split("_")[0]
             counted = name if kind == "docs" else kind
             num_bytes = int(table.num_bytes[place])
-            if taken[counted] + num_bytes > shares.get(kind, 1.0) * limit or taken.total() + num_bytes > limit:
+            if (
+                taken[counted] + num_bytes > shares.get(kind, 1.0) * (plain if kind in _STRICT else limit)
+                or taken.total() + num_bytes > limit
+            ):
                 left.append(place)
                 continue
             taken[counted] += num_bytes

@@ -49,13 +49,13 @@ def earlier_twins(signatures: np.ndarray) -> np.ndarray:
     """For each row the index of an earlier row that it repeats, or -1; int64 [rows]. Rows stand in order of preference."""
     twins = np.full(len(signatures), -1, dtype=np.int64)
     rows = np.flatnonzero((signatures != _EMPTY).any(axis=1))
+    if not len(rows):
+        return twins
     for band in range(NUM_BANDS):
-        # The band's 32 bytes as one thing to compare.
-        keys = np.ascontiguousarray(signatures[rows, band * _ROWS : (band + 1) * _ROWS]).view(f"V{4 * _ROWS}")[:, 0]
-        _, group = np.unique(_mixed(keys), return_inverse=True)
-        order = np.argsort(group, kind="stable")  # rows of one group side by side, earlier ones first
-        same = group[order][1:] == group[order][:-1]
-        first = np.maximum.accumulate(np.where(np.concatenate([[True], ~same]), np.arange(len(order)), 0)) if len(order) else order
+        key = _mixed(signatures[rows, band * _ROWS : (band + 1) * _ROWS])
+        order = np.argsort(key, kind="stable")  # rows of one key side by side, earlier ones first
+        same = key[order][1:] == key[order][:-1]
+        first = np.maximum.accumulate(np.where(np.concatenate([[True], ~same]), np.arange(len(order)), 0))
         for earlier, later in ((first[1:][same], np.flatnonzero(same) + 1), (np.flatnonzero(same), np.flatnonzero(same) + 1)):
             one, other = rows[order[earlier]], rows[order[later]]
             fresh = twins[other] < 0
@@ -67,11 +67,10 @@ def earlier_twins(signatures: np.ndarray) -> np.ndarray:
     return twins
 
 
-def _mixed(keys: np.ndarray) -> np.ndarray:
-    """One 64-bit number for each 32-byte key; equal keys, equal numbers. That two keys share one is caught by comparing signatures."""
-    parts = keys.view(np.uint64).reshape(len(keys), -1)
-    mixed = np.zeros(len(keys), dtype=np.uint64)
-    for column in range(parts.shape[1]):
-        mixed = (mixed ^ parts[:, column]) * np.uint64(0x9E3779B97F4A7C15)
+def _mixed(values: np.ndarray) -> np.ndarray:
+    """One 64-bit number for each row of uint32 `values`: equal rows, equal numbers. Chance equals are told apart by their signatures."""
+    mixed = np.zeros(len(values), dtype=np.uint64)
+    for column in range(values.shape[1]):
+        mixed = (mixed ^ values[:, column]) * np.uint64(0x9E3779B97F4A7C15)
         mixed ^= mixed >> np.uint64(29)
     return mixed

@@ -16,7 +16,6 @@ import httpx2 as httpx
 from puna.data.sources import DataError
 
 ATTEMPTS = 5
-_CHUNK_BYTES = 1 << 18
 _TIMEOUT_S = 30.0
 _FIRST_PAUSE_S = 0.25
 
@@ -58,11 +57,11 @@ def _refuse_full_disk(url: str, part: Path, num_bytes: int) -> None:
 
 
 def _receive_all(url: str, part: Path, num_bytes: int, on_bytes: Callable[[int], object]) -> None:
-    """Ask again from where the last answer stopped, as long as each answer brings something, else a few times."""
-    failures = 0
+    """Ask again from where the last answer stopped, as long as an answer brings more than was ever there, else a few times."""
+    failures, most = 0, _size(part)
     # A mirror may redirect to where it keeps its files; compressed transfer would make byte ranges mean something else.
     with httpx.Client(follow_redirects=True, max_redirects=5, timeout=_TIMEOUT_S, headers={"Accept-Encoding": "identity"}) as client:
-        while (before := _size(part)) != num_bytes:
+        while _size(part) != num_bytes:
             try:
                 _receive(client, url, part, num_bytes, on_bytes)
                 why = f"ended after {_size(part):,} of {num_bytes:,} bytes"
@@ -72,7 +71,8 @@ def _receive_all(url: str, part: Path, num_bytes: int, on_bytes: Callable[[int],
                 ) from error
             except httpx.HTTPError as error:
                 why = str(error) or type(error).__name__
-            failures = 0 if _size(part) > before else failures + 1
+            failures = 0 if _size(part) > most else failures + 1
+            most = max(most, _size(part))
             if failures == ATTEMPTS:
                 raise DataError(
                     f"{url}: {why}; gave up after {ATTEMPTS} attempts that brought nothing. "
@@ -101,7 +101,7 @@ def _receive(client: httpx.Client, url: str, part: Path, num_bytes: int, on_byte
             raise DataError(f"{url}: asked for the bytes from {have:,}, got {response.headers.get('content-range')!r}; name another mirror")
         arrived = have if status == 206 else 0
         with part.open("ab" if status == 206 else "wb") as file:
-            for chunk in response.iter_bytes(_CHUNK_BYTES):
+            for chunk in response.iter_raw():  # as it comes: a cut connection loses nothing that has arrived
                 arrived += len(chunk)
                 if arrived > num_bytes:
                     file.close()

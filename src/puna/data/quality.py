@@ -63,7 +63,7 @@ PHRASE_WORDS = 5
 
 # The commonest words that carry no topic. Words that two of these languages share (de, a, no) stand in neither list, so that each
 # list tells its language; Korean particles are endings, and Japanese and Chinese are told by their script.
-_FUNCTION_WORDS: dict[str, str] = {
+FUNCTION_WORDS: dict[str, str] = {
     "en": "the of and to is was for that it with by from are were this which be have has had you they their his her at an or but not can",
     "es": "el la los las y en del que una con por su sus es lo como más pero se al le ha está fue son sobre este esta muy ya cuando",
     "fr": "le les et des du dans est une pour que qui au aux sur par avec il elle ne pas ce cette ses sont nous vous je plus ou mais était",
@@ -79,7 +79,7 @@ _FUNCTION_WORDS: dict[str, str] = {
 @cache
 def _function_hashes() -> dict[str, np.ndarray]:
     """Sorted word hashes of each language's function words."""
-    return {language: np.unique([word_hash(word) for word in words.split()]) for language, words in _FUNCTION_WORDS.items()}
+    return {language: np.unique([word_hash(word) for word in words.split()]) for language, words in FUNCTION_WORDS.items()}
 
 
 def _count_of(words: Words, language: str) -> np.ndarray:
@@ -126,12 +126,12 @@ def judge(texts: Sequence[str], language: str, words: Words, runs: Runs) -> list
     symbols = (counts[:, SYMBOL] + 0.5 * counts[:, DIGIT]) / written > _MAX_SYMBOL_SHARE
 
     few = other = np.zeros(words.num_texts, dtype=bool)
-    if language in _FUNCTION_WORDS:
+    if language in FUNCTION_WORDS:
         is_long = num_words >= _MIN_WORDS_TO_JUDGE
         mine = _count_of(words, language)
         few = is_long & (mine < _MIN_FUNCTION_SHARES.get(language, _MIN_FUNCTION_SHARE) * num_words)
         if is_latin:
-            rivals = [_count_of(words, rival) for rival in _FUNCTION_WORDS if rival != language and _SCRIPTS[rival] == (LATIN,)]
+            rivals = [_count_of(words, rival) for rival in FUNCTION_WORDS if rival != language and _SCRIPTS[rival] == (LATIN,)]
             other = is_long & (np.max(rivals, axis=0) > mine)
 
     phrases = (_repeated_phrase_share(words, runs) > _MAX_REPEATED_PHRASES) & (num_words >= _MIN_WORDS_TO_JUDGE)
