@@ -26,7 +26,10 @@ def test_english_is_the_wrong_script_elsewhere(language: str) -> None:
 
 
 def test_real_sentences_are_told_apart_where_scripts_agree() -> None:
-    english = "The boy went to the house of his mother and he was not at all afraid of the dog that sat at the door, for it was old. "
+    english = (
+        "The boy went to the house of his mother and he was not at all afraid of the dog that sat at the door, "
+        "for it was old and it had been there all day. "
+    )
     spanish = (
         "El niño fue a la casa de su madre y no tenía miedo del perro que estaba en la puerta, pero es más viejo y se queda con su madre. "
     )
