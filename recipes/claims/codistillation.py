@@ -49,18 +49,13 @@ def tokens_of(arm: str, tokens: int) -> int:
 
 
 def jobs(seeds: int) -> list[Job]:
-    """Teachers first; then seed by seed, so that a run that is cut short has whole seeds."""
-    return [
-        job
-        for seed in range(seeds)
-        for job in (
-            Job(f"teacher-{seed}"),
-            Job(f"hard-{seed}"),
-            *(Job(f"{rule}-{seed}", (f"teacher-{seed}",)) for rule in RULES),
-            Job(f"hard-sunk-{seed}"),
-            Job(f"hard-paid-{seed}"),
-        )
-    ]
+    """Teachers first, then seed by seed; the longest runs last, so that a run that is cut short has whole seeds."""
+    chosen = [Job(f"teacher-{seed}") for seed in range(seeds)]
+    for seed in range(seeds):
+        chosen.append(Job(f"hard-{seed}"))
+        chosen += [Job(f"{rule}-{seed}", (f"teacher-{seed}",)) for rule in RULES]
+        chosen.append(Job(f"hard-sunk-{seed}"))
+    return chosen + [Job(f"hard-paid-{seed}") for seed in range(seeds)]
 
 
 def work(out: Path, job: str, tokens: int) -> dict[str, Any]:

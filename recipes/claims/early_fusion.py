@@ -30,7 +30,7 @@ from puna.train import Losses, NextToken
 from puna.train.machine import flops_per_token
 from puna.train.packing import Row, TrainingBatch, pack
 
-TOKENS = 500_000
+TOKENS = 300_000
 ARMS = ("early", "bolted", "mended")
 METRICS = {
     "right": "answers right about pictures",
