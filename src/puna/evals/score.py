@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from puna.data.chance import generator
-from puna.data.row import picture_part
+from puna.data.row import visual_parts
 from puna.evals.ask import Answerer, replies
 from puna.stream import Message, Text
 
@@ -29,12 +29,16 @@ def question_rng(task: str, index: int) -> random.Random:
 
 
 class Question(NamedTuple):
-    """One question, its pictures, what counts as right, and the group that its result is counted under."""
+    """One question, its pictures, what counts as right, and the group that its result is counted under.
+
+    With `timestamps` (seconds, one a picture) the pictures are the frames of one video.
+    """
 
     text: str
     pictures: tuple[np.ndarray, ...]
     expected: str
     group: str
+    timestamps: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,8 @@ def normalised(text: str) -> str:
 
 
 def conversation(question: Question) -> list[Message]:
-    """The question as a user's message: its pictures, then its text."""
-    return [Message("user", (*(picture_part(picture) for picture in question.pictures), Text(question.text)))]
+    """The question as a user's message: its pictures or its video, then its text."""
+    return [Message("user", (*visual_parts(question.pictures, question.timestamps), Text(question.text)))]
 
 
 def exact(task: str, answerer: Answerer, questions: Sequence[Question]) -> Score:

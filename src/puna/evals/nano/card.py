@@ -1,4 +1,4 @@
-"""The card's tasks by name, and the program that runs them.
+"""The card's tasks by name, and the program that runs them. Each score is printed with its 95 % Wilson interval.
 
 python -m puna.evals.nano --model scout-nano --task naming --json
 """
@@ -13,15 +13,23 @@ from rich.progress import track
 
 from puna.data.emoji import TRAIN_ARTISTS
 from puna.data.languages import LANGUAGES
-from puna.evals.nano import pictures, words
-from puna.evals.nano.bits import bits_per_byte
+from puna.evals.nano import naming, reading, scenes, video, words
+from puna.evals.nano.bits import bits_per_byte, simple_english
+from puna.evals.nano.language import asked_language, lists
 from puna.evals.nano.replies import OPEN_PROMPTS, starters, stopping
+from puna.evals.nano.sentences import sentences
 from puna.evals.score import Question, exact
 
 Result = dict[str, Any]
 
 # Tasks whose questions have one right answer. Each file of questions lists its own.
-QUESTIONS: dict[str, Callable[[], Iterable[Question]]] = {**pictures.QUESTIONS, **words.QUESTIONS}
+QUESTIONS: dict[str, Callable[[], Iterable[Question]]] = {
+    **naming.QUESTIONS,
+    **scenes.QUESTIONS,
+    **reading.QUESTIONS,
+    **video.QUESTIONS,
+    **words.QUESTIONS,
+}
 
 
 def _exact(task: str, pipeline: Any, scale: float) -> Result:
@@ -32,6 +40,7 @@ def _exact(task: str, pipeline: Any, scale: float) -> Result:
 
 def _bits_per_byte(task: str, pipeline: Any, scale: float) -> Result:
     rows = {language: bits_per_byte(pipeline, language, int(40_000 * scale)) for language in track(LANGUAGES, description=task)}
+    rows = {"simple": simple_english(pipeline, int(60_000 * scale)), **rows}
     return {"task": task, "bits_per_byte": {k: round(v[0], 4) for k, v in rows.items()}, "bytes": {k: v[1] for k, v in rows.items()}}
 
 
@@ -40,6 +49,9 @@ TASKS: dict[str, Callable[[str, Any, float], Result]] = {
     **dict.fromkeys(QUESTIONS, _exact),
     "stopping": lambda _, pipeline, scale: asdict(stopping(pipeline, max(len(OPEN_PROMPTS), int(200 * scale)))),
     "starters": lambda _, pipeline, scale: asdict(starters(pipeline, scale)),
+    "asked-language": lambda _, pipeline, scale: asdict(asked_language(pipeline, scale)),
+    "lists": lambda _, pipeline, scale: asdict(lists(pipeline, max(36, int(180 * scale)))),
+    "sentences": lambda _, pipeline, scale: sentences(pipeline, scale),
     "bits-per-byte": _bits_per_byte,
 }
 
@@ -54,6 +66,10 @@ def run_task(task: str, pipeline: Any, scale: float = 1.0) -> Result:
 def _line(result: dict[str, Any]) -> str:
     if "bits_per_byte" in result:
         return f"{result['task']:<18}" + "  ".join(f"{language} {value:.2f}" for language, value in result["bits_per_byte"].items())
+    if "chrf" in result:
+        by_direction = "  ".join(f"{direction} {value:.0f}" for direction, value in result["by_direction"].items())
+        beside = f"of {result['total']}, copying {result['chrf_of_copying']:.1f}"
+        return f"{result['task']:<18}chrF {result['chrf']:.1f} ({beside})   {by_direction}"
     groups = "  ".join(f"{group} {right}/{seen}" for group, (right, seen) in result["groups"].items())
     share = f"{result['rate']:.1%} [{result['low']:.1%}, {result['high']:.1%}]"
     return f"{result['task']:<18}{result['correct']}/{result['total']} = {share}   {groups}"
