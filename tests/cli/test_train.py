@@ -30,7 +30,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_recipe_is_run_with_its_changes(puna, recipe: Path) -> None:
     outcome = puna("train", str(recipe), "--set", "optimizer.lr=3e-4", "--set", "name=a=b")
-    told = '["hello", "runs/01-small", false, {"optimizer.lr": "3e-4", "name": "a=b"}]\nruns/01-small: the recipe is done\n'
+    told = '["hello", "runs/01-small", false, {"optimizer.lr": "3e-4", "name": "a=b"}]\nruns/01-small: the recipe has ended\n'
     assert outcome == (0, told, "")
 
 

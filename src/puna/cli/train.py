@@ -75,7 +75,7 @@ def final_line(outcome: object, directory: Path, as_json: bool) -> str:
     if as_json:
         return json.dumps(facts)
     if not isinstance(outcome, Outcome):
-        return f"{directory}: the recipe is done"
+        return f"{directory}: the recipe has ended"
     losses = ", ".join(f"{name} {loss:.3f}" for name, loss in outcome.losses.items())
     skipped = f", {outcome.position.history.skipped} steps skipped" if outcome.position.history.skipped else ""
     state = "finished" if outcome.finished else "stopped, --resume continues"
