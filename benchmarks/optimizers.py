@@ -123,6 +123,7 @@ def measure(arm: Arm, rate: float, seed: int, steps: int, shards: TextShards, he
         weight_decay=0.05,
         balance_rate=arm.balance_rate,
         seed=seed,
+        fuse=False,  # losses are compared, not speed: nothing to wait for a compiler
         checkpoint_every_s=math.inf,
     )
     with tempfile.TemporaryDirectory() as directory:
