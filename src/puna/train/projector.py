@@ -27,10 +27,11 @@ def fit_projector(model: Model, tiles: Iterable[Tensor], rms: float) -> None:
     centred_RA = centred_RA - (centred_RA @ along_A)[:, None] * along_A
     variances_A, directions_AA = torch.linalg.eigh(centred_RA.T @ centred_RA / len(rows_RA))
     width = model.config.width
-    kept = slice(max(0, len(variances_A) - width), len(variances_A))  # eigh sorts upwards
+    count = min(width, len(variances_A) - 1)  # never the mean's own direction, whose variance is nil
+    kept = slice(len(variances_A) - count, len(variances_A))  # eigh sorts upwards
     weight_DA = (directions_AA[:, kept] * variances_A[kept].clamp(min=1e-6) ** -0.25).T
-    if width > len(variances_A):  # more outputs than directions: turn them into the wider space, where all outputs get their share
-        random_DA = torch.randn(width, len(variances_A), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        weight_DA = torch.linalg.qr(random_DA).Q.to(weight_DA.device) @ weight_DA
+    if width > count:  # more outputs than directions: turn them into the wider space, where all outputs get their share
+        random_DK = torch.randn(width, count, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        weight_DA = torch.linalg.qr(random_DK).Q.to(weight_DA.device) @ weight_DA
     weight_DA *= rms / (rows_RA @ weight_DA.T).square().mean().sqrt()
     model.projector.weight.copy_(weight_DA)
