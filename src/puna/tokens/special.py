@@ -142,8 +142,8 @@ class SpecialTokens:
         """The placeholder whose embedding a picture's row replaces."""
         return self.id("<|patch|>")
 
-    # Meta's reference has no ids for videos: what the released weights were trained with, if anything, is not known. These three are from the
-    # reserve that stands among the tokens of pictures, so that both layouts have them at the same offsets. [ours]
+    # Meta's reference has no ids for videos: what the released weights were trained with, if anything, is not known. These three are
+    # from the reserve that stands among the tokens of pictures, so that both layouts have them at the same offsets. [ours]
 
     @property
     def video_start(self) -> int:
