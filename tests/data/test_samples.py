@@ -1,5 +1,6 @@
 """Rows are pure functions of (seed, index), true by construction, and streams carry what trains."""
 
+import json
 import random
 import re
 import time
@@ -72,7 +73,9 @@ def test_every_kind_has_a_weight_and_makes_rows(data: Path) -> None:
             assert row.kind == kind
             assert bool(row.messages) != bool(row.document)
             assert all(message.text.strip() for message in row.messages)
-            assert "{" not in "".join(message.text for message in row.messages)
+            # A brace left in a text is a gap that was not filled, unless JSON was asked for.
+            gaps = [message.text for message in row.messages if "{" in message.text]
+            assert all(json.loads(text) for text in gaps)
 
 
 def test_a_name_asked_for_is_a_name_of_the_thing_drawn(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,16 +119,6 @@ def test_placing_answers_agree_with_where_things_are(data: Path, monkeypatch: py
                 assert {"to the left of": ax < bx, "to the right of": ax > bx, "above": ay < by, "below": ay > by}[match[1]]
                 checked += 1
     assert checked > 60
-
-
-def test_sums_are_right(data: Path) -> None:
-    for index in range(200):
-        row = sample("sums", generator("train", 8, index))
-        for question, answer in zip(row.messages[::2], row.messages[1::2], strict=True):
-            match = re.search(r"(\d+) ([-+×x*]) (\d+)", question.text)
-            assert match
-            a, b = int(match[1]), int(match[3])
-            assert int(answer.text) == (a + b if match[2] == "+" else a - b if match[2] == "-" else a * b) >= 0
 
 
 def test_all_languages_are_asked_about_one_third_in_english(data: Path) -> None:
@@ -183,5 +176,5 @@ def test_rows_come_fast_enough_for_two_cores(data: Path) -> None:
     started = time.perf_counter()
     for index in range(200):
         mixture.sample(2, index)
-    # About 3,000 rows a second on an idle core; the bound is loose because tests share machines.
+    # Some thousand rows a second on an idle core; the bound is loose because tests share machines.
     assert time.perf_counter() - started < 2.0

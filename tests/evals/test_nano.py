@@ -1,15 +1,19 @@
 """Scores count what a pipeline says, on questions that training cannot have drawn."""
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from puna.data import lexicon
+from puna.data.arithmetic import is_held_out_pair
 from puna.data.chance import generator
-from puna.data.emoji import inventory
-from puna.data.phrases import number_word
+from puna.data.languages import LANGUAGES
+from puna.data.numbers import is_held_out, number_word
 from puna.evals.nano import bits, words
 from puna.evals.nano.card import TASKS, run_task
 from puna.evals.nano.replies import has_loop, is_well_formed, mixed_prompts, starters, stopping
@@ -39,7 +43,7 @@ def test_a_perfect_pipeline_scores_all_and_a_silent_one_none() -> None:
     wrong = exact("number-words", Scripted({}), questions)
     assert right.rate == 1.0 and right.correct == right.total == len(questions) and not right.misses
     assert wrong.rate == 0.0 and len(wrong.misses) == 40
-    assert set(right.groups.values()) == {(29, 29)}
+    assert set(right.groups.values()) == {(30, 30)}
 
 
 def test_groups_are_counted_apart() -> None:
@@ -55,18 +59,41 @@ def test_the_interval_is_wilsons() -> None:
     assert interval(0, 0) == (0.0, 1.0)
 
 
-def test_sums_asked_are_right() -> None:
-    for question in words.sum_questions(100):
-        expression = question.text.replace("×", "*").replace(" x ", " * ")
-        a, sign, b = next(expression.split()[k : k + 3] for k in range(len(expression.split())) if expression.split()[k + 1] in "+-*")
-        value = {"+": int(a) + int(b.rstrip("?.")), "-": int(a) - int(b.rstrip("?.")), "*": int(a) * int(b.rstrip("?."))}[sign]
-        assert question.expected == str(value)
+def test_sums_asked_are_right_and_of_held_out_pairs() -> None:
+    for question in (*words.sum_questions(100), *words.step_questions(50)):
+        a, sign, b = re.search(r"(\d+) ([+-]) (\d+)", question.text).groups()  # pyright: ignore[reportOptionalMemberAccess]
+        value = int(a) + int(b) if sign == "+" else int(a) - int(b)
+        assert question.expected.split(" = ")[-1] == str(value) and question.group == sign
+        assert is_held_out_pair(int(a), int(b))
+    assert len({question.text for question in words.sum_questions(300)}) > 280
 
 
-def test_number_words_and_translations_expect_the_drilled_words() -> None:
-    assert {q.expected for q in words.number_word_questions() if q.group == "fr"} >= {number_word(17, "fr"), "cent"}
-    names = {emoji.names["ja"] for emoji in inventory().values()}
-    assert all(question.expected in names for question in words.translation_questions() if question.group == "ja")
+def test_large_numbers_asked_are_held_out() -> None:
+    for question in words.number_word_questions():
+        number = int(re.search(r"\d+", question.text)[0])  # pyright: ignore[reportOptionalSubscript]
+        assert question.expected == number_word(number, question.group) and (number <= 100 or is_held_out(number))
+
+
+def test_names_asked_across_languages_are_held_out_and_not_spelled_the_same() -> None:
+    asked = list(words.translation_questions(120))
+    assert {question.group for question in asked} == {"noun", "country"}
+    by_name = {name: word for word in lexicon.words() for name in word.names.values()}
+    assert all(question.expected in by_name and question.expected not in question.text for question in asked)
+
+
+def test_needles_lie_in_held_out_prose_at_each_length(data: Path) -> None:
+    asked = list(words.needle_questions(1))
+    assert len(asked) == len(words.NEEDLE_TOKENS) * len(words.NEEDLE_DEPTHS)
+    assert all(question.text.count(question.expected) == 1 for question in asked)
+    sizes = {question.group: len(question.text) for question in asked}
+    assert sizes["1800 tokens"] > 6 * sizes["128 tokens"]
+
+
+def test_finite_sets_are_asked_in_all_their_languages(data: Path) -> None:
+    for questions in (words.card_questions, words.geography_questions, words.copy_questions):
+        asked = list(questions())
+        assert {question.group for question in asked} == set(LANGUAGES) and all(question.expected for question in asked)
+    assert {question.group for question in words.fact_questions()} == {"en", "ko"}
 
 
 @pytest.mark.parametrize(

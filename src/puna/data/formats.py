@@ -80,17 +80,23 @@ def groups(language: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return tuple(zip(_GROUP_NAMES[language], members, strict=True))
 
 
+def list_question(rng: random.Random, language: str, group: str, number: int, form: str) -> str:
+    """Asks for `number` of a group, in one "line", in "lines", or "numbered"."""
+    wish = {"line": "", "lines": AS_LINES[language], "numbered": AS_NUMBERED[language]}[form]
+    question = rng.choice(ASK_LIST[language]).format(number=number, group=group)
+    return f"{question}{_space(language)}{wish}" if wish else question
+
+
 def list_turn(rng: random.Random, language: str) -> tuple[str, str]:
     """Three to five members of a group, in one line, in lines, or numbered."""
     name, members = rng.choice(groups(language))
     chosen = rng.sample(members, rng.randint(3, 5))
-    question = rng.choice(ASK_LIST[language]).format(number=len(chosen), group=name)
-    draw = rng.random()
-    space = _space(language)
-    if draw < 0.2:
-        return f"{question}{space}{AS_LINES[language]}", "\n".join(chosen)
-    if draw < 0.4:
-        return f"{question}{space}{AS_NUMBERED[language]}", "\n".join(f"{place}. {member}" for place, member in enumerate(chosen, 1))
+    form = rng.choice(("line", "line", "line", "lines", "numbered"))
+    question = list_question(rng, language, name, len(chosen), form)
+    if form == "lines":
+        return question, "\n".join(chosen)
+    if form == "numbered":
+        return question, "\n".join(f"{place}. {member}" for place, member in enumerate(chosen, 1))
     return question, _JOINER.get(language, ", ").join(chosen)
 
 

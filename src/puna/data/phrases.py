@@ -307,17 +307,6 @@ TENS_WORDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def number_word(number: int, language: str) -> str:
-    """`number` (0 to 20, or a ten up to 100) in words."""
-    if 0 <= number <= 20:
-        return NUMBER_WORDS[language][number]
-    if number % 10 == 0 and 30 <= number <= 100:
-        return TENS_WORDS[language][number // 10 - 3]
-    raise ValueError(f"number_word({number}): words are written for 0 to 20 and for 30, 40 .. 100")
-
-
-SPOKEN_NUMBERS: tuple[int, ...] = (*range(21), *range(30, 101, 10))
-
 YES_NO: dict[str, tuple[str, str]] = {
     "en": ("Yes", "No"), "es": ("Sí", "No"), "fr": ("Oui", "Non"), "de": ("Ja", "Nein"), "pt": ("Sim", "Não"), "ru": ("Да", "Нет"),
     "ar": ("نعم", "لا"), "hi": ("हाँ", "नहीं"), "id": ("Ya", "Tidak"), "ja": ("はい", "いいえ"), "ko": ("네", "아니요"), "zh": ("是", "不是"),

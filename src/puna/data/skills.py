@@ -1,4 +1,4 @@
-"""Text-only drills as (question, answer) turns: names across languages, number words, sums, facts, stories, set cards, repeating.
+"""Text-only drills as (question, answer) turns: facts, stories, set cards; and tables of names.
 
 Each drill is a function of a generator alone and returns a `Drill`: turns, and the kind's name. Everything is true by construction
 except `what_is`, whose answers are first sentences of Simple English Wikipedia. Knows no pictures and no tokens.
@@ -10,11 +10,10 @@ from collections import Counter
 from functools import cache
 from typing import NamedTuple
 
-from puna.data import phrases
 from puna.data.cards import CARDS
 from puna.data.emoji import inventory
 from puna.data.english import with_article
-from puna.data.languages import LANGUAGE_NAMES, LANGUAGES
+from puna.data.languages import LANGUAGES
 from puna.data.stories import HEROES, story
 from puna.data.text import rows, split_of
 
@@ -32,78 +31,6 @@ class Drill(NamedTuple):
 def pick_language(rng: random.Random, english: float = ENGLISH_SHARE) -> str:
     """English with probability `english`, else one of the other eleven."""
     return "en" if rng.random() < english else LANGUAGES[rng.randrange(1, len(LANGUAGES))]
-
-
-def translate(rng: random.Random) -> Drill:
-    """One to three names said in another language."""
-    speaker = pick_language(rng)
-    names = rng.choice(tuple(inventory().values())).names
-    targets = rng.sample([language for language in LANGUAGES if language != speaker], rng.choice((1, 1, 2, 3)))
-    turns = []
-    for place, target in enumerate(targets):
-        language = LANGUAGE_NAMES[speaker][target]
-        # A later turn may ask briefly: "And in Spanish?"
-        template = phrases.ASK_IN[speaker][1] if place and rng.random() < 0.6 else rng.choice(phrases.ASK_SAY[speaker])
-        turns.append((template.format(word=names[speaker], language=language), names[target]))
-    return Drill(tuple(turns))
-
-
-def into_english(rng: random.Random) -> Drill:
-    """A foreign name, back into the speaker's own language: "What does gato mean?" asked as a translation."""
-    speaker = pick_language(rng, 0.6)
-    names = rng.choice(tuple(inventory().values())).names
-    source = rng.choice([language for language in LANGUAGES if language != speaker])
-    question = rng.choice(phrases.ASK_SAY[speaker]).format(word=names[source], language=LANGUAGE_NAMES[speaker][speaker])
-    return Drill(((question, names[speaker]),))
-
-
-def number_words(rng: random.Random) -> Drill:
-    """Digits to words, or words to digits, one to three times."""
-    language = pick_language(rng, 0.25)
-    turns = []
-    for number in rng.sample(phrases.SPOKEN_NUMBERS, rng.choice((1, 2, 3))):
-        word = phrases.number_word(number, language)
-        if rng.random() < 0.65:
-            turns.append((rng.choice(phrases.ASK_WORDS[language]).format(number=number), word))
-        else:
-            turns.append((phrases.ASK_DIGITS[language].format(word=word), str(number)))
-    return Drill(tuple(turns))
-
-
-def sum_pair(rng: random.Random) -> tuple[str, str]:
-    """A sum and its value: mostly adding and taking away up to 20, some up to 100, some small products."""
-    draw = rng.random()
-    if draw < 0.3:
-        a, b = rng.randint(0, 10), rng.randint(0, 10)
-        return f"{a} + {b}", str(a + b)
-    if draw < 0.5:
-        total = rng.randint(0, 20)
-        b = rng.randint(0, total)
-        return f"{total} - {b}", str(total - b)
-    if draw < 0.6:
-        a = rng.randint(0, 20)
-        b = rng.randint(0, 20 - a)
-        return f"{a} + {b}", str(a + b)
-    if draw < 0.75:
-        a = rng.randint(1, 98)
-        b = rng.randint(1, 99 - a)
-        return f"{a} + {b}", str(a + b)
-    if draw < 0.87:
-        a = rng.randint(11, 99)
-        b = rng.randint(1, a)
-        return f"{a} - {b}", str(a - b)
-    a, b = rng.randint(0, 10), rng.randint(0, 10)
-    return f"{a} × {b}" if rng.random() < 0.6 else f"{a} x {b}" if rng.random() < 0.5 else f"{a} * {b}", str(a * b)
-
-
-def sums(rng: random.Random) -> Drill:
-    """One to four sums."""
-    language = pick_language(rng, 0.5)
-    turns = []
-    for _ in range(rng.choice((1, 2, 3, 4))):
-        expression, value = sum_pair(rng)
-        turns.append((rng.choice(phrases.ASK_SUM[language]).format(sum=expression), value))
-    return Drill(tuple(turns))
 
 
 _FACT = re.compile(r"^(?P<article>(?:A|An|The) )?(?P<title>.+?)(?: \([^)]*\))?,? (?:is|are) .{12,130}?[a-z)]\.(?: |\n|$)")
@@ -142,7 +69,8 @@ def fact(title: str, body: str) -> Turn | None:
     if not title.replace(" ", "").isalpha() or _TOO_SPECIAL.search(sentence) or len(sentence) > 120 or sentence.count(". "):
         return None
     # The article's own use tells a common noun from a name.
-    name = title[0].lower() + title[1:] if len(re.findall(rf"[A-Za-z,] {re.escape(title[0].lower() + title[1:])}", body)) >= 2 else title
+    common = title[0].lower() + title[1:]
+    name = common if body.count(f" {common}") >= 2 else title
     verb = "are" if re.match(rf"^(?:\w+ )?{re.escape(match['title'])},? are ", sentence) else "is"
     return f"What {verb} {(match['article'] or '').lower()}{name}?", sentence
 
@@ -174,22 +102,6 @@ def card(rng: random.Random) -> Drill:
     language = pick_language(rng, 0.3)
     chosen = rng.sample(CARDS[language], rng.choice((1, 1, 2, 3)))
     return Drill(tuple((rng.choice(entry.questions), entry.answer) for entry in chosen))
-
-
-def repeat(rng: random.Random) -> Drill:
-    """Say after me: teaches to copy what stands before."""
-    names = [emoji.names for emoji in rng.sample(tuple(inventory().values()), 3)]
-    language = pick_language(rng, 0.5)
-    words = [name[language] for name in names]
-    draw = rng.randrange(4)
-    if draw == 0:
-        return Drill(((f"Repeat: {', '.join(words)}", ", ".join(words)),))
-    if draw == 1:
-        return Drill(((f"Say {words[0]} three times.", " ".join([words[0]] * 3)),))
-    if draw == 2:
-        place = rng.randrange(3)
-        return Drill(((f"Which word is {('first', 'second', 'last')[place]}: {', '.join(words)}?", words[place]),))
-    return Drill(((f"Repeat after me: {words[0]} {words[1]}", f"{words[0]} {words[1]}"),))
 
 
 def name_lines(rng: random.Random, names: dict[str, str] | None = None) -> str:

@@ -10,14 +10,18 @@ import io
 import itertools
 import json
 import lzma
+import os
 import random
 import sys
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
 
+from puna.data import commands, definitions, emoji, emoji_names, photos, skills, sources, tales
+from puna.data import prose as prose_rows
 from puna.data.emoji import codes, inventory
 from puna.data.languages import LANGUAGES
 from puna.data.photos import CLOTHES
@@ -169,6 +173,33 @@ def write_mirror(root: Path) -> Path:
     write_rows(root / "evals/problems_en.jsonl.xz", [{"question": prose("en", rng, 3), "answer": "#### 7"} for _ in range(20)])
     prose_files = dict.fromkeys(("wikipedia_simple_en", "wikipedia_ko", "books_parallel_12", "tldr_12"), "prose")
     return describe(root, {**prose_files, "storybooks": "picture_books"})
+
+
+# What remembers files of the mirror that was in use.
+_REMEMBERING = (
+    *(sources._listed, skills.facts, emoji.album, emoji.inventory, emoji.codes, emoji_names._sources),
+    *(photos._archive, photos.books, photos.clothes, photos.picture),
+    *(prose_rows._books, prose_rows.picture_books, prose_rows.lengths, prose_rows.parallel, prose_rows.pairs),
+    *(prose_rows.directions, prose_rows._paragraphs, commands.pages, definitions.definitions),
+    *(tales.books, tales.short_books, tales.languages),
+)
+
+
+@contextmanager
+def in_use(root: Path) -> Iterator[Path]:
+    """The mirror under `root` as the one that `puna.data` reads, until the end of the block."""
+    variables = {sources.MANIFEST_VARIABLE: str(root / "manifest.json"), sources.MIRROR_VARIABLE: str(root)}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    for function in _REMEMBERING:
+        function.cache_clear()
+    try:
+        yield root
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        for function in _REMEMBERING:
+            function.cache_clear()
 
 
 if __name__ == "__main__":

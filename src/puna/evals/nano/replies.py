@@ -3,14 +3,13 @@
 import json
 import re
 import string
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rich.progress import track
 
 import puna
-from puna.data import skills
+from puna.data import text_rows
 from puna.evals.ask import Answerer, replies
 from puna.evals.score import MAX_ANSWER_TOKENS, MAX_MISSES, Score, normalised, question_rng, score_of
 from puna.stream import Message, Text
@@ -46,11 +45,11 @@ OPEN_PROMPTS = (
 
 def mixed_prompts(total: int = 200) -> list[str]:
     """Prompts of all kinds, drilled and free."""
-    drills: tuple[Callable[..., skills.Drill], ...] = (skills.translate, skills.number_words, skills.sums, skills.tell_story, skills.card)
+    kinds = ("translate", "number_words", "sums", "story", "card", "geography", "form")
     prompts: list[str] = list(OPEN_PROMPTS)
     for index in range(total - len(prompts)):
         rng = question_rng("prompts", index)
-        prompts.append(drills[index % len(drills)](rng).turns[0][0])
+        prompts.append(text_rows.KINDS[kinds[index % len(kinds)]](rng).messages[0].text)
     return prompts
 
 

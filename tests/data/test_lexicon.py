@@ -1,0 +1,78 @@
+"""Words mean the same in all languages, and a held-out direction of a word is never asked in training."""
+
+import random
+import re
+from pathlib import Path
+
+from puna.data import geography
+from puna.data.chance import generator
+from puna.data.languages import LANGUAGE_NAMES, LANGUAGES
+from puna.data.lexicon import is_held_out, means_turn, third_turn, words, words_of
+from puna.data.phrases import ASK_SAY
+from puna.data.samples import sample
+
+
+def test_every_word_has_a_name_in_every_language() -> None:
+    assert {word.kind for word in words()} == {"noun", "country", "capital", "month", "day", "colour", "phrase"}
+    for word in words():
+        assert all(word.names[language].strip() == word.names[language] != "" for language in LANGUAGES)
+    assert len(words_of("month")) == 12 and len(words_of("day")) == 7
+    assert {word.names["en"]: word.names["ru"] for word in words_of("day")}["Wednesday"] == "среда"
+
+
+def test_about_one_direction_in_twelve_is_held_out() -> None:
+    directions = [
+        is_held_out(word, source, target) for word in words_of("noun") for source in LANGUAGES for target in LANGUAGES if source != target
+    ]
+    assert 0.06 < sum(directions) / len(directions) < 0.11
+
+
+def test_no_held_out_direction_is_asked_in_training(data: Path) -> None:
+    held_out = {
+        (template.format(word=word.names[speaker], language=LANGUAGE_NAMES[speaker][target]), word.names[target])
+        for word in words()
+        for speaker in LANGUAGES
+        for target in LANGUAGES
+        if target != speaker and is_held_out(word, speaker, target)
+        for template in ASK_SAY[speaker]
+    }
+    assert len(held_out) > 5000
+    rows = [sample(kind, generator("train", 5, index)) for kind in ("translate", "into_english") for index in range(10_000)]
+    asked = {(question.text, answer.text) for row in rows for question, answer in zip(row.messages[::2], row.messages[1::2], strict=True)}
+    assert len(asked) > 15_000 and not asked & held_out
+
+
+def test_what_a_foreign_word_means_has_one_answer() -> None:
+    quoted = re.compile('[«“„「"] ?(.+?) ?[»”“」"]')
+    asked = 0
+    for index in range(600):
+        speaker = LANGUAGES[index % 12]
+        question, answer = means_turn(random.Random(index), speaker)
+        if match := quoted.search(question):
+            assert {word.names[speaker] for word in words() if match[1] in word.names.values()} == {answer}, question
+            asked += 1
+    assert asked > 200
+
+
+def test_between_two_foreign_languages_the_answer_is_in_the_one_asked_for() -> None:
+    for index in range(200):
+        question, answer = third_turn(random.Random(index), "en")
+        target = next(language for language in LANGUAGES if question.endswith(f"in {LANGUAGE_NAMES['en'][language]}?"))
+        assert any(word.names[target] == answer for word in words())
+
+
+def test_capitals_and_continents() -> None:
+    by_letters = {country.letters: country for country in geography.countries()}
+    assert by_letters["FR"].capital["ru"] == "Париж" and by_letters["FR"].of_country["fr"] == "de la France"
+    assert by_letters["BR"].capital["ja"] == "ブラジリア" and by_letters["PH"].of_country["en"] == "the Philippines"
+    assert by_letters["IQ"].capital["zh"] == "巴格达" and by_letters["BD"].capital["ko"] == "다카"
+    assert geography.CONTINENTS["de"][by_letters["EG"].continent or 2] == "Afrika"
+    assert len(geography.with_capital()) == 48
+    # Whole rows: a name too few would shift everything behind it.
+    assert all(len(set(country.capital[language] for country in geography.with_capital())) == 48 for language in LANGUAGES)
+
+
+def test_the_continent_of_every_country_is_said_once() -> None:
+    listed = [letters for row in geography._ON for letters in row.split()]
+    assert len(listed) == len(set(listed))
+    assert {country.letters for country in geography.countries()} - set(listed) == {"EG", "GE", "KZ", "RU", "TR", "CY"}
