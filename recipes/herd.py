@@ -9,6 +9,10 @@ stages: *words* (everything, prose and names first), *first names* (what is this
 *pictures* (everything that pictures and videos ask), *chat tuning* (conversations, while the rate falls to zero). Stages end by
 the clock, so that a slow machine gives a weaker herd and not a late one. Stopped at any moment (SIGTERM, or a kill), `--resume` goes on.
 
+Legs: a machine that is lent for a while takes its checkpoint along as weights alone. Weights in `RUN/start/NAME` (a Hugging Face
+directory, int8 or bf16, of the same shape and tokenizer) are what NAME begins from, its optimiser rebuilt by the warm-up of the first
+stage; `--set first_stage=3` begins with the third.
+
 About 60 % of the tokens go to four skills and video: naming things in 12 languages, counting and placing, what simple things are, sums and
 number words. Every number below is [ours].
 """
@@ -40,11 +44,12 @@ from puna.train import NextToken, Objective, Run, Stage, train
 from puna.train.distill import Codistillation, Dynamic
 from puna.train.mixture_rows import ANSWER_WEIGHT, PICTURE_ANSWER_WEIGHT, MixtureRows
 from puna.train.projector import fit_projector
-from puna.train.settings import choose, with_overrides
+from puna.train.settings import RecipeError, choose, with_overrides
 from puna.train.vision import Classes, warm_up
 
 SEED = 1
 PICTURES_PER_STEP = 256
+PANGRAMS = "Quick zephyrs blow, vexing daft Jim. Съешь ещё этих мягких булок. いろはにほへと。 नमस्ते دنيا 你好 안녕 ¿Qué? Ça va? 1234"
 TRUST = (0.9, 0.3)  # of the teacher, at the start and at the end of the students' training
 
 
@@ -173,28 +178,52 @@ def see(model: Model, steps: int, out: Path, material: Material) -> dict[str, to
     return load_file(kept)
 
 
-def run_of(configs: Mapping[str, ModelConfig], minutes: int, steps: int, tower: dict, material: Material, teacher: Model | None) -> Run:
-    """The four stages for these models; with a teacher, its trust falls on one line through all of them."""
+def continue_from(start: Path, model: Model, tokenizer: Tokenizer) -> None:
+    """Put the weights of the directory `start` into `model`; both must be of one shape and one tokenizer."""
+    given = load_model(start, dtype="float32")
+    if Tokenizer.from_hf(start).encode(PANGRAMS) != tokenizer.encode(PANGRAMS) or given.config != model.config:
+        raise RecipeError(f"{start} has another shape or tokenizer than this run's {model.config.name}; build the data with its tokenizer")
+    model.load_state_dict(given.state_dict())
+
+
+class Timing(NamedTuple):
+    """How long a run trains, by the clock or (where `steps` is not 0) by steps, and from which stage on (the first is 1)."""
+
+    minutes: int
+    steps: int
+    first_stage: int
+
+
+def run_of(
+    configs: Mapping[str, ModelConfig], timing: Timing, tower: dict, start: Path, material: Material, teacher: Model | None = None
+) -> Run:
+    """The stages for these models; with a teacher, its trust falls on one line through all of them."""
     size = material.size
 
     def prepare(*models: Model) -> None:
         pictures = [torch.from_numpy(tiles_of(list(labelled_pictures(SEED + 1, i, 128, size.things).pictures))) for i in range(4)]
         for model in models:
-            model.vision.load_state_dict(tower)
-            fit_projector(model, pictures, rms=1.0)
+            if (start / model.config.name / "config.json").is_file():
+                continue_from(start / model.config.name, model, material.tokenizer)
+            else:
+                model.vision.load_state_dict(tower)
+                fit_projector(model, pictures, rms=1.0)
 
-    stages, done = [], 0.0
-    for plan in PLANS:
+    plans = PLANS[timing.first_stage - 1 :]
+    whole = sum(plan.share for plan in plans)
+    stages, done = [], 1 - whole
+    for plan in plans:
         first, last = (TRUST[0] + (TRUST[1] - TRUST[0]) * at for at in (done, done + plan.share))
         done += plan.share
         objective: Objective = NextToken() if teacher is None else Codistillation(teacher, Dynamic(first=first, last=last))
         is_last = plan is PLANS[-1]
-        if steps:
-            count = max(1, round(plan.share * steps))
+        if timing.steps:
+            count = max(1, round(plan.share / whole * timing.steps))
             length: dict[str, Any] = dict(steps=count, decay=count if is_last else 0)
         else:
-            length = dict(minutes=plan.share * minutes, decay_minutes=plan.share * minutes if is_last else 0.0)
-        warmup = 60 if plan is PLANS[0] else 0
+            minutes = plan.share / whole * timing.minutes
+            length = dict(minutes=minutes, decay_minutes=minutes if is_last else 0.0)
+        warmup = 60 if plan is plans[0] else 0
         stages.append(Stage(name=plan.name, source=material.rows(plan), warmup=warmup, objective=objective, **length))
     return Run(
         config=configs,
@@ -217,7 +246,7 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
     overrides = dict(overrides)
     size = choose("size", SIZES, overrides, "cpu")
     defaults = {name: getattr(size, name) for name in ("see_steps", "teacher_minutes", "student_minutes", "tokens_per_batch")}
-    settings = with_overrides(defaults | {"teacher_steps": 0, "student_steps": 0}, overrides)
+    settings = with_overrides(defaults | {"teacher_steps": 0, "student_steps": 0, "first_stage": 1}, overrides)
     size = replace(size, tokens_per_batch=settings["tokens_per_batch"])
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -234,8 +263,8 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
     teacher: Model | None = None
     for phase, configs in phases:
         if not all((out / name / "config.json").is_file() for name in configs):
-            minutes, steps = settings[f"{phase}_minutes"], settings[f"{phase}_steps"]
-            run = run_of(configs, minutes, steps, tower, material, teacher)
+            timing = Timing(settings[f"{phase}_minutes"], settings[f"{phase}_steps"], min(settings["first_stage"], len(PLANS)))
+            run = run_of(configs, timing, tower, out / "start", material, teacher)
             trained = train(run, out / f"{phase}-run", resume=resume, console=console)
             if not trained.finished:
                 return

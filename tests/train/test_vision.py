@@ -52,7 +52,7 @@ def tower() -> VisionTower:
 def warmed(directory: Path, steps: int = 60, made: VisionTower | None = None) -> VisionTower:
     made = made or tower()
     console = Console(file=io.StringIO())
-    warm_up(made, corners, num=NUM, steps=steps, lr=1e-2, log=directory / "vision.jsonl", console=console)
+    warm_up(made, corners, num=NUM, steps=steps, lr=1e-2, log=directory / "vision.jsonl", console=console, fuse=False)
     return made
 
 
