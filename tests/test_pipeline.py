@@ -28,7 +28,7 @@ TOOLS = [{"name": "f", "description": "", "parameters": {}}]
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_model(tiny_model(seed=3), tmp_path_factory.mktemp("models") / "tiny", byte_tokenizer(), dtype="float32")
+    return save_model(tiny_model(seed=3), tmp_path_factory.mktemp("models") / "tiny", byte_tokenizer(), storage="fp32")
 
 
 @pytest.fixture(scope="module")

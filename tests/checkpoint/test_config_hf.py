@@ -202,7 +202,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (dict(model_type="llama"), "text_config.model_type is 'llama'", "llama4_text"),
     (dict(sliding_window=4096), "unknown field text_config.sliding_window", "may change"),
     (dict(top__router_bias=True, top__mtp=1), "unknown fields mtp, router_bias", "may change"),
-    (dict(top__quantization_config={"quant_method": "fp8"}), "quantization_config is set", "bfloat16"),
+    (dict(top__quantization_config={"quant_method": "fp8"}), "quantization_config.quant_method is 'fp8'", "bfloat16"),
     (dict(top__text_config=None), "text_config is null", "object"),
     (dict(top__vision_config=...), "vision_config is missing", ""),
     (dict(top__architectures=["Llama4ForCausalLM"]), "architectures is ['Llama4ForCausalLM']", "Llama4ForConditionalGeneration"),

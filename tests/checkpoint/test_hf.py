@@ -54,7 +54,7 @@ def test_from_transformers_through_puna_and_back_every_bit_stays(
     assert (theirs / INDEX_FILE).exists() == (shard_size == "30KB")
     model = load_model(theirs, dtype)
     assert all(p.dtype == getattr(torch, dtype) for p in model.parameters())
-    ours = save_model(model, tmp_path / "ours", dtype=dtype, max_shard_bytes=40_000)
+    ours = save_model(model, tmp_path / "ours", storage={"float32": "fp32", "bfloat16": "bf16"}[dtype], max_shard_bytes=40_000)
     assert (ours / INDEX_FILE).exists()
     assert_bit_equal(stored(ours), dict(hf.state_dict()))
     assert read_config(ours) == replace(model.config, name="theirs")
@@ -71,7 +71,7 @@ def test_from_transformers_through_puna_and_back_every_bit_stays(
 )
 def test_from_puna_through_transformers_and_back_every_bit_stays(config: Any, tmp_path: Path) -> None:
     model = tiny_model(config, seed=4)
-    ours = save_model(model, tmp_path / "ours", dtype="float32")
+    ours = save_model(model, tmp_path / "ours", storage="fp32")
     kind = Llama4ForCausalLM if config.vision is None else Llama4ForConditionalGeneration
     hf, report = kind.from_pretrained(ours, output_loading_info=True)
     assert not any(report.values()), report
@@ -85,7 +85,7 @@ def test_a_saved_nano_runs_in_transformers_with_equal_logits(name: str, tmp_path
     config = replace(preset(name), initializer_range=0.1)  # larger than in training, so that random logits are of order several
     assert config.vision is not None
     model = tiny_model(config, seed=5)
-    hf = Llama4ForConditionalGeneration.from_pretrained(save_model(model, tmp_path, dtype="float32"))
+    hf = Llama4ForConditionalGeneration.from_pretrained(save_model(model, tmp_path, storage="fp32"))
     generator = torch.Generator().manual_seed(6)
     ids = torch.randint(0, config.bos_id, (300,), generator=generator)  # beyond the chunk of 256
     picture = [config.image_start_id, config.image_id, *[config.patch_id] * config.vision.tokens_per_tile, config.image_end_id]
@@ -129,7 +129,7 @@ def test_weights_are_cast_on_the_way_in_and_out(tmp_path: Path) -> None:
 
 
 def test_a_loaded_model_computes_at_once_and_can_be_trained(tmp_path: Path) -> None:
-    save_model(tiny_model(), tmp_path, dtype="float32")
+    save_model(tiny_model(), tmp_path, storage="fp32")
     model = load_model(tmp_path, "float32")
     assert not model.training and not any(t.is_meta for t in (*model.parameters(), *model.buffers()))
     model.logits(model(Batch.from_streams([Stream(torch.arange(12).numpy())]))).sum().backward()
@@ -141,7 +141,7 @@ def test_a_loaded_model_computes_at_once_and_can_be_trained(tmp_path: Path) -> N
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped where")
 def test_weights_of_the_wanted_dtype_stay_in_the_mapped_file(tmp_path: Path) -> None:
-    save_model(tiny_model(), tmp_path, dtype="float32")
+    save_model(tiny_model(), tmp_path, storage="fp32")
     model = load_model(tmp_path, "float32")
     address = model.text.embed.weight.data_ptr()
     ranges = [line for line in Path("/proc/self/maps").read_text().splitlines() if SINGLE_FILE in line]
@@ -150,9 +150,9 @@ def test_weights_of_the_wanted_dtype_stay_in_the_mapped_file(tmp_path: Path) -> 
 
 
 def test_a_model_can_be_saved_over_the_files_it_is_mapped_from(tmp_path: Path) -> None:
-    save_model(tiny_model(), tmp_path, dtype="float32")
+    save_model(tiny_model(), tmp_path, storage="fp32")
     model = load_model(tmp_path, "float32")
-    save_model(model, tmp_path, dtype="float32")
+    save_model(model, tmp_path, storage="fp32")
     assert_bit_equal(load_model(tmp_path, "float32").state_dict(), tiny_model().state_dict())
 
 
@@ -166,7 +166,7 @@ def test_a_steered_router_is_not_saved(tmp_path: Path) -> None:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    return save_model(tiny_model(tiny_config(vision=None)), tmp_path / "model", dtype="float32")
+    return save_model(tiny_model(tiny_config(vision=None)), tmp_path / "model", storage="fp32")
 
 
 def edit(directory: Path, **changes: Tensor | None) -> None:
@@ -259,10 +259,15 @@ def test_pickled_weights_beside_a_good_config_are_refused(saved: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["int8", "fp32", torch.int64, None])
 def test_an_impossible_dtype_is_refused(dtype: Any, saved: Path) -> None:
-    with pytest.raises(CheckpointError, match="weights are kept in one of float32, bfloat16, float16"):
+    with pytest.raises(CheckpointError, match="weights are computed in one of float32, bfloat16, float16"):
         load_model(saved, dtype)
-    with pytest.raises(CheckpointError, match="weights are kept in one of"):
-        save_model(tiny_model(), saved, dtype=dtype)
+
+
+@pytest.mark.parametrize("storage", ["int3", "float32", torch.float32, None])
+def test_an_impossible_storage_is_refused(storage: Any, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="weights are stored as one of bf16, fp16, fp32, int8"):
+        save_model(tiny_model(), tmp_path / "model", storage=storage)
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_nameless_checkpoint_takes_its_directorys_name(saved: Path) -> None:

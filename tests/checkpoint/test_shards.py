@@ -7,12 +7,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from puna.checkpoint import CheckpointError
-from puna.checkpoint.shards import INDEX_FILE, SINGLE_FILE, ShardedTensors, TensorInfo, write_shards
+from puna.checkpoint.shards import INDEX_FILE, SINGLE_FILE, Planned, ShardedTensors, TensorInfo, write_shards
 
 
 def state(seed: int = 0) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {f"t{i}": torch.randn(4 + i, 8, generator=generator) for i in range(5)}
+
+
+def write(directory: Path, tensors: dict[str, Tensor], dtype: torch.dtype, limit: int) -> list[Path]:
+    plan = [Planned({name: (tuple(t.shape), dtype)}, lambda name=name, t=t: [(name, t.to(dtype))]) for name, t in tensors.items()]
+    return write_shards(directory, plan, limit)
 
 
 def read(directory: Path) -> dict[str, Tensor]:
@@ -27,7 +32,7 @@ def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 @pytest.mark.parametrize("limit", [1, 200, 300, 10**6])
 def test_what_is_written_is_read_whatever_the_shard_size(limit: int, tmp_path: Path) -> None:
-    files = write_shards(tmp_path, state(), torch.float32, limit)
+    files = write(tmp_path, state(), torch.float32, limit)
     assert_equal(read(tmp_path), state())
     assert (tmp_path / INDEX_FILE).exists() == (len(files) > 1)
     assert sorted(p.name for p in tmp_path.glob("*.safetensors")) == sorted(p.name for p in files)
@@ -35,31 +40,31 @@ def test_what_is_written_is_read_whatever_the_shard_size(limit: int, tmp_path: P
 
 
 def test_the_index_counts_bytes_of_the_written_dtype(tmp_path: Path) -> None:
-    write_shards(tmp_path, state(), torch.bfloat16, 100)
+    write(tmp_path, state(), torch.bfloat16, 100)
     index = json.loads((tmp_path / INDEX_FILE).read_text())
     assert index["metadata"]["total_size"] == sum(t.numel() for t in state().values()) * 2
 
 
 def test_headers_tell_shape_and_kind_without_reading(tmp_path: Path) -> None:
-    write_shards(tmp_path, state(), torch.bfloat16, 10**6)
+    write(tmp_path, state(), torch.bfloat16, 10**6)
     with ShardedTensors(tmp_path) as stored:
         assert stored.tensors["t1"] == TensorInfo(SINGLE_FILE, (5, 8), "BF16")
 
 
 def test_a_smaller_save_removes_what_a_larger_one_left(tmp_path: Path) -> None:
-    write_shards(tmp_path, state(0), torch.float32, 1)
-    write_shards(tmp_path, state(1), torch.float32, 10**6)
+    write(tmp_path, state(0), torch.float32, 1)
+    write(tmp_path, state(1), torch.float32, 10**6)
     assert_equal(read(tmp_path), state(1))
     assert [p.name for p in tmp_path.iterdir()] == [SINGLE_FILE]
-    write_shards(tmp_path, state(2), torch.float32, 1)
+    write(tmp_path, state(2), torch.float32, 1)
     assert_equal(read(tmp_path), state(2))
 
 
 def test_saving_over_a_mapped_file_harms_no_one(tmp_path: Path) -> None:
-    write_shards(tmp_path, state(0), torch.float32, 10**6)
+    write(tmp_path, state(0), torch.float32, 10**6)
     with ShardedTensors(tmp_path) as stored:
         mapped = {name: stored.load(name) for name in stored.tensors}
-    write_shards(tmp_path, mapped, torch.float32, 1)
+    write(tmp_path, mapped, torch.float32, 1)
     assert_equal(read(tmp_path), state(0))
     assert_equal(mapped, state(0))
 
@@ -67,7 +72,7 @@ def test_saving_over_a_mapped_file_harms_no_one(tmp_path: Path) -> None:
 def test_views_of_one_buffer_are_written_each_on_its_own(tmp_path: Path) -> None:
     flat = torch.arange(24.0)
     views = {"a": flat[:8].view(2, 4), "b": flat[8:].view(4, 4), "c": flat[:8], "d": flat.view(4, 6).T}
-    write_shards(tmp_path, views, torch.float32, 10**6)
+    write(tmp_path, views, torch.float32, 10**6)
     assert_equal(read(tmp_path), views)
 
 
@@ -80,7 +85,7 @@ def test_a_file_that_is_not_safetensors_is_named(content: bytes, tmp_path: Path)
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
 def test_a_truncated_file_is_refused(kept: float, tmp_path: Path) -> None:
-    (file,) = write_shards(tmp_path, state(), torch.float32, 10**6)
+    (file,) = write(tmp_path, state(), torch.float32, 10**6)
     data = file.read_bytes()
     file.write_bytes(data[: int(len(data) * kept)])
     with pytest.raises(CheckpointError, match="is not a whole safetensors file"):
@@ -88,7 +93,7 @@ def test_a_truncated_file_is_refused(kept: float, tmp_path: Path) -> None:
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
-    files = write_shards(tmp_path, state(), torch.float32, 1)
+    files = write(tmp_path, state(), torch.float32, 1)
     files[2].unlink()
     with pytest.raises(CheckpointError, match="model-00003-of-00005.safetensors is missing, but .* names it"):
         read(tmp_path)
@@ -124,7 +129,7 @@ def edit_index(directory: Path, **weight_map: str | None) -> None:
     ],
 )
 def test_an_index_that_disagrees_with_its_files_is_refused(change: dict[str, str | None], tmp_path: Path) -> None:
-    write_shards(tmp_path, state(), torch.float32, 1)
+    write(tmp_path, state(), torch.float32, 1)
     edit_index(tmp_path, **change)
     with pytest.raises(CheckpointError, match="disagree about .* t[09]"):
         read(tmp_path)
@@ -132,14 +137,14 @@ def test_an_index_that_disagrees_with_its_files_is_refused(change: dict[str, str
 
 @pytest.mark.parametrize("file", ["../elsewhere.safetensors", "/etc/passwd", "sub/model.safetensors", "weights.bin"])
 def test_an_index_names_only_safetensors_beside_it(file: str, tmp_path: Path) -> None:
-    write_shards(tmp_path, state(), torch.float32, 1)
+    write(tmp_path, state(), torch.float32, 1)
     edit_index(tmp_path, t0=file)
     with pytest.raises(CheckpointError, match="must be a .safetensors file beside the index"):
         read(tmp_path)
 
 
 def test_a_tensor_in_two_files_is_refused(tmp_path: Path) -> None:
-    files = write_shards(tmp_path, state(), torch.float32, 1)
+    files = write(tmp_path, state(), torch.float32, 1)
     save_file({"t0": torch.zeros(4, 8), "t1": torch.zeros(5, 8)}, files[1])
     with pytest.raises(CheckpointError, match="tensor t0 also stands in model-00001-of-00005.safetensors"):
         read(tmp_path)

@@ -295,7 +295,7 @@ def test_a_real_model_answers_with_a_picture_and_a_video(puna, picture: Path, vi
     from puna.testing.models import tiny_model
     from puna.testing.tokenizer import byte_tokenizer
 
-    model = save_model(tiny_model(seed=0), tmp_path / "tiny", byte_tokenizer(), dtype="float32")
+    model = save_model(tiny_model(seed=0), tmp_path / "tiny", byte_tokenizer(), storage="fp32")
     outcome = puna("chat", str(model), "What is it?", "--image", str(picture), "--video", str(video), "--max-tokens", "5")
     assert outcome.code == 0, outcome.err
     assert outcome.out.endswith("\n")

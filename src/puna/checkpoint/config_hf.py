@@ -12,6 +12,7 @@ What Hugging Face's format has no place for (the model's name, the id of `<|imag
 from collections.abc import Mapping
 from typing import Any
 
+from puna.checkpoint.compressed import scheme_from_hf
 from puna.checkpoint.errors import CheckpointError
 from puna.checkpoint.fields import Fields, one_or_list, shown
 from puna.config import ConfigError, ModelConfig, RopeScaling, VisionConfig, every_nth_layer
@@ -68,6 +69,7 @@ def config_to_hf(config: ModelConfig) -> dict[str, Any]:
 
 def _multimodal(hf: Mapping[str, Any], name: str | None) -> ModelConfig:
     top = Fields("", hf, _BOOKKEEPING)
+    _check_storage(top)
     _check_architecture(top, "Llama4ForConditionalGeneration")
     top.only("tie_word_embeddings", (False,), "Llama 4's embedding and output head are separate tensors")
     puna = Fields("puna", top.get("puna", {}))
@@ -92,6 +94,7 @@ def _multimodal(hf: Mapping[str, Any], name: str | None) -> ModelConfig:
 
 def _text_only(hf: Mapping[str, Any], name: str | None) -> ModelConfig:
     text = Fields("", hf, _BOOKKEEPING)
+    _check_storage(text)
     _check_architecture(text, "Llama4ForCausalLM")
     puna = Fields("puna", text.get("puna", {}))
     bos = text.whole("bos_token_id", 1)
@@ -101,6 +104,12 @@ def _text_only(hf: Mapping[str, Any], name: str | None) -> ModelConfig:
     for fields in (text, puna):
         fields.finish()
     return config
+
+
+def _check_storage(fields: Fields) -> None:
+    """How the weights are stored changes no shape, but a way that nobody here can undo is refused before anything else is said."""
+    scheme_from_hf(fields.values)
+    fields.get("quantization_config", None)
 
 
 def _check_architecture(fields: Fields, expected: str) -> None:

@@ -66,10 +66,6 @@ class Fields:
 
     def finish(self) -> None:
         unknown = sorted(k for k in self.values if k not in self.read and k not in self.without_meaning and not k.startswith("_"))
-        if "quantization_config" in unknown:
-            raise CheckpointError(
-                f"{self.file}: {self.label('quantization_config')} is set; quantised checkpoints are not read: use the bfloat16 release"
-            )
         if unknown:
             raise CheckpointError(
                 f"{self.file}: unknown field{'s' * (len(unknown) > 1)} {', '.join(map(self.label, unknown))}: "

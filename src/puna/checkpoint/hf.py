@@ -1,28 +1,30 @@
-"""A model from a Hugging Face directory, and a Hugging Face directory from a model.
+"""A model from a Hugging Face directory, and a Hugging Face directory from a model or from another directory.
 
-Every tensor's name, shape and kind is checked against the model before the first one is copied, so that a wrong file is reported whole
-and at once. Knows nothing of quantised formats or training state.
+Weights are kept as floats or as integers (`storage`); `stored.py` reads both. Knows nothing of training state.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from puna.checkpoint.config_hf import config_from_hf, config_to_hf
+from puna.checkpoint.compressed import Matrix, matrices, packed, scheme_to_hf
+from puna.checkpoint.config_hf import config_to_hf
 from puna.checkpoint.errors import CheckpointError
-from puna.checkpoint.names_hf import from_hf_name, to_hf_name
-from puna.checkpoint.processor_hf import generation_config, max_tiles_from, processor_configs
-from puna.checkpoint.shards import ShardedTensors, read_json, write_json, write_shards
+from puna.checkpoint.names_hf import to_hf_name
+from puna.checkpoint.processor_hf import generation_config, processor_configs
+from puna.checkpoint.quantized import INT8, Scheme, quantize, relative_error
+from puna.checkpoint.shards import Planned, write_json, write_shards
+from puna.checkpoint.stored import FLOATS, open_model
 from puna.config import ModelConfig
 from puna.model import Model
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_KINDS = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
-_SHOWN_PROBLEMS = 10
+STORAGES = (*FLOATS, "int8")
+MAX_SHARD_BYTES = 5_000_000_000
 
 
 class SavesAsHF(Protocol):
@@ -31,33 +33,24 @@ class SavesAsHF(Protocol):
     def save_hf(self, directory: Path) -> object: ...
 
 
-def read_config(path: str | Path) -> ModelConfig:
-    """The model that a directory's JSON files describe; its name is the one in the file, or else the directory's."""
-    directory = _directory(path)
-    hf = read_json(directory / "config.json")
-    named = "name" in hf.get("puna", {}) if isinstance(hf.get("puna", {}), Mapping) else False
-    config = config_from_hf(hf, None if named or hf.get("_name_or_path") else directory.resolve().name)
-    if config.vision is None:
-        return config
-    stated = "max_tiles" in hf.get("puna", {})
-    max_tiles = max_tiles_from(directory, config.vision, config.vision.max_tiles if stated else None)
-    return replace(config, vision=replace(config.vision, max_tiles=max_tiles))
+class Written(NamedTuple):
+    """A directory that was written. `errors`: of each matrix that became integers, by its name in the file, |w - w'| / |w|."""
+
+    directory: Path
+    errors: dict[str, float]
 
 
 def load_model(path: str | Path, dtype: torch.dtype | str, device: torch.device | str = "cpu") -> Model:
     """The model of a Hugging Face directory, in evaluation mode.
 
-    On a CPU, weights already stored in `dtype` stay backed by the mapped file; others are converted one at a time.
+    On a CPU, weights already stored in `dtype` stay backed by the mapped file; others are converted one at a time. Integers become the
+    bf16 weights that they stand for, and then `dtype`.
     """
     wanted = _dtype(dtype)
-    directory = _directory(path)
-    config = read_config(directory)
-    with torch.device("meta"):
-        model = Model(config)
-    expected = model.state_dict()
-    with ShardedTensors(directory) as stored:
-        names = _match(stored, expected, directory, text_only=config.vision is None)
-        state = {ours: stored.load(theirs).to(device=device, dtype=wanted) for theirs, ours in names.items()}
+    with open_model(path) as stored:
+        with torch.device("meta"):
+            model = Model(stored.config)
+        state = {name: stored.read(name).to(device=device, dtype=wanted) for name in stored.shapes}
     model.load_state_dict(state, strict=True, assign=True)
     _materialise_buffers(model, device)
     return model.eval()
@@ -67,68 +60,102 @@ def save_model(
     model: Model,
     directory: str | Path,
     tokenizer: SavesAsHF | None = None,
-    dtype: torch.dtype | str = "bfloat16",
-    max_shard_bytes: int = 5_000_000_000,
+    storage: str | Scheme = "bf16",
+    max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> Path:
-    """Write `model` as a Hugging Face directory that `transformers` loads unchanged; returns the directory."""
-    wanted = _dtype(dtype)
-    _refuse_steered_routers(model)
-    config = config_to_hf(model.config)
-    dtype_name = next(name for name, kind in _DTYPES.items() if kind == wanted)
-    text_only = model.config.vision is None
-    state = {to_hf_name(name, text_only=text_only): tensor for name, tensor in model.state_dict().items()}
+    """Write `model` as a Hugging Face directory; returns the directory.
 
-    target = Path(directory)
+    storage: "bf16", "fp16" or "fp32", which `transformers` loads unchanged; "int8", a quarter of fp32, which it loads where
+    compressed-tensors is installed; or any `Scheme`. Integers are made from the model's own weights, whatever their dtype.
+    """
+    chosen = _storage(storage)
+    _refuse_steered_routers(model)
+    state = model.state_dict()
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    return _write(Path(directory), model.config, shapes, state.__getitem__, tokenizer, chosen, max_shard_bytes).directory
+
+
+def convert_model(
+    source: str | Path,
+    directory: str | Path,
+    tokenizer: SavesAsHF | None = None,
+    storage: str | Scheme = "bf16",
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+) -> Written:
+    """Write the model in `source` again, stored in another way, tensor by tensor: no more than the largest is ever in memory."""
+    chosen = _storage(storage)
+    with open_model(source) as stored:
+        return _write(Path(directory), stored.config, stored.shapes, stored.read, tokenizer, chosen, max_shard_bytes)
+
+
+def _write(
+    target: Path,
+    config: ModelConfig,
+    shapes: Mapping[str, tuple[int, ...]],
+    read: Callable[[str], Tensor],
+    tokenizer: SavesAsHF | None,
+    storage: torch.dtype | Scheme,
+    max_shard_bytes: int,
+) -> Written:
+    scheme = storage if isinstance(storage, Scheme) else None
+    dtype = storage if isinstance(storage, torch.dtype) else torch.bfloat16
+    errors: dict[str, float] = {}
+    plan = []
+    for name, shape in shapes.items():
+        theirs = to_hf_name(name, text_only=config.vision is None)
+        integers = matrices(name, theirs, shape) if scheme is not None else []
+        if scheme is not None and integers:
+            tensors = {k: kind for matrix in integers for k, kind in matrix.stored(scheme).items()}
+            plan.append(Planned(tensors, partial(_as_integers, read, name, integers, scheme, errors)))
+        else:
+            plan.append(Planned({theirs: (shape, dtype)}, partial(_as_floats, read, name, theirs, dtype)))
+
+    hf = config_to_hf(config)
+    hf["torch_dtype"] = next(word for word, kind in _DTYPES.items() if kind == dtype)  # the spelling that all versions of transformers read
+    if scheme is not None:
+        hf["quantization_config"] = scheme_to_hf(scheme)
     target.mkdir(parents=True, exist_ok=True)
-    write_shards(target, state, wanted, max_shard_bytes)
-    write_json(target / "config.json", {**config, "torch_dtype": dtype_name})  # the spelling that all versions of transformers read
-    write_json(target / "generation_config.json", generation_config(model.config))
-    for file, content in processor_configs(model.config).items():
+    write_shards(target, plan, max_shard_bytes)
+    write_json(target / "config.json", hf)
+    write_json(target / "generation_config.json", generation_config(config))
+    for file, content in processor_configs(config).items():
         write_json(target / file, content)
     if tokenizer is not None:
         tokenizer.save_hf(target)
-    return target
+    return Written(target, errors)
 
 
-def _directory(path: str | Path) -> Path:
-    directory = Path(path)
-    if not directory.is_dir():
-        found = "is a file" if directory.exists() else "does not exist"
-        raise CheckpointError(f"{directory} {found}; a checkpoint is a directory with config.json and *.safetensors")
-    return directory
+def _as_floats(read: Callable[[str], Tensor], name: str, theirs: str, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+    yield theirs, read(name).to(dtype)
+
+
+def _as_integers(
+    read: Callable[[str], Tensor], name: str, integers: list[Matrix], scheme: Scheme, errors: dict[str, float]
+) -> Iterator[tuple[str, Tensor]]:
+    whole = read(name)
+    for matrix in integers:
+        weight_OI = matrix.view(whole).detach().cpu()
+        try:
+            quantized = quantize(weight_OI, scheme)
+        except CheckpointError as error:
+            raise CheckpointError(f"{matrix.module}.weight cannot be stored as {scheme}: {error}") from error
+        errors[matrix.module] = relative_error(weight_OI, quantized)
+        yield from packed(matrix, quantized, scheme).items()
 
 
 def _dtype(dtype: torch.dtype | str) -> torch.dtype:
     found = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if found is None or found not in _DTYPES.values():
-        raise CheckpointError(f"dtype={dtype!r}: weights are kept in one of {', '.join(_DTYPES)}")
+        raise CheckpointError(f"dtype={dtype!r}: weights are computed in one of {', '.join(_DTYPES)}")
     return found
 
 
-def _match(stored: ShardedTensors, expected: Mapping[str, Tensor], directory: Path, *, text_only: bool) -> dict[str, str]:
-    """Stored name -> our name, for all tensors, or one error that lists what is wrong."""
-    problems = []
-    names: dict[str, str] = {}
-    for theirs, info in stored.tensors.items():
-        ours = from_hf_name(theirs, text_only=text_only)
-        if ours is None or ours not in expected:
-            problems.append(f"extra: {theirs} {list(info.shape)} in {info.file}; the config describes no such tensor")
-            continue
-        names[theirs] = ours
-        shape = tuple(expected[ours].shape)
-        if info.shape != shape:
-            problems.append(f"wrong shape: {theirs} is {list(info.shape)} in {info.file}; the config asks for {list(shape)}")
-        elif info.kind not in _KINDS:
-            problems.append(f"wrong kind: {theirs} is {info.kind} in {info.file}; weights must be one of {', '.join(_KINDS)}")
-    for ours in expected.keys() - names.values():
-        problems.append(f"missing: {to_hf_name(ours, text_only=text_only)} {list(expected[ours].shape)}")
-    if problems:
-        problems.sort()
-        rest = len(problems) - _SHOWN_PROBLEMS
-        more = [f"and {rest} more"] if rest > 0 else []
-        lines = "\n  ".join(problems[:_SHOWN_PROBLEMS] + more)
-        raise CheckpointError(f"{directory}: config.json and weights disagree, {len(problems)} tensors in all:\n  {lines}")
-    return names
+def _storage(storage: str | Scheme) -> torch.dtype | Scheme:
+    if isinstance(storage, Scheme):
+        return storage
+    if storage not in STORAGES:
+        raise CheckpointError(f"storage={storage!r}: weights are stored as one of {', '.join(STORAGES)}")
+    return INT8 if storage == "int8" else FLOATS[storage]
 
 
 def _materialise_buffers(model: nn.Module, device: torch.device | str) -> None:

@@ -63,10 +63,7 @@ def _expanded(rows: Iterable[tuple[str, str]], hf_prefix: str) -> list[tuple[str
     ]
 
 
-_MULTIMODAL = _expanded(TEXT_NAMES, TEXT_PREFIX) + _expanded(VISION_NAMES, "")
-_TEXT_ONLY = _expanded(TEXT_NAMES, "")
-_TO_HF = {False: dict(_MULTIMODAL), True: dict(_TEXT_ONLY)}
-_FROM_HF = {False: {theirs: ours for ours, theirs in _MULTIMODAL}, True: {theirs: ours for ours, theirs in _TEXT_ONLY}}
+_TO_HF = {False: dict(_expanded(TEXT_NAMES, TEXT_PREFIX) + _expanded(VISION_NAMES, "")), True: dict(_expanded(TEXT_NAMES, ""))}
 
 
 def to_hf_name(name: str, *, text_only: bool) -> str:
@@ -75,26 +72,8 @@ def to_hf_name(name: str, *, text_only: bool) -> str:
     >>> to_hf_name("text.layers.3.attention.wq.weight", text_only=False)
     'language_model.model.layers.3.self_attn.q_proj.weight'
     """
-    found = _translate(name, _TO_HF[text_only])
-    if found is None:
-        raise CheckpointError(f"tensor {name} has no Hugging Face name in the {'text-only' if text_only else 'multimodal'} form")
-    return found
-
-
-def from_hf_name(name: str, *, text_only: bool) -> str | None:
-    """Our name of Hugging Face's tensor, or None if Llama 4 has no such tensor in this form.
-
-    >>> from_hf_name("model.layers.3.self_attn.q_proj.weight", text_only=True)
-    'text.layers.3.attention.wq.weight'
-    """
-    return _translate(name, _FROM_HF[text_only])
-
-
-def _translate(name: str, table: dict[str, str]) -> str | None:
     layer = _LAYER.search(name)
-    if layer is None:
-        return None if "{" in name else table.get(name)  # a template is no name
-    if layer[1] != str(int(layer[1])):  # "layers.03." is no layer of ours
-        return None
-    template = table.get(name[: layer.start()] + "{i}" + name[layer.end() :])
-    return None if template is None else template.replace("{i}", layer[1])
+    template = _TO_HF[text_only].get(name if layer is None else name[: layer.start()] + "{i}" + name[layer.end() :])
+    if template is None:
+        raise CheckpointError(f"tensor {name} has no Hugging Face name in the {'text-only' if text_only else 'multimodal'} form")
+    return template if layer is None else template.replace("{i}", layer[1])

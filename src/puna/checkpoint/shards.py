@@ -1,19 +1,19 @@
 """Safetensors files of one directory, seen as one set of named tensors: a single file, or shards with an index.
 
-Knows file layout and nothing of models. Files are memory-mapped, so a tensor costs memory only when it is converted or touched. Weights
-in pickled formats are never opened: unpickling runs whatever code the file brings.
+Knows file layout and nothing of models. Files are memory-mapped, so a tensor costs memory only when it is converted or touched; they are
+written tensor by tensor, so a checkpoint of any size passes through the memory of its largest tensor. Weights in pickled formats are
+never opened: unpickling runs whatever code the file brings.
 """
 
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from puna.checkpoint.errors import CheckpointError
@@ -21,6 +21,8 @@ from puna.checkpoint.errors import CheckpointError
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 _SHARD_PATTERN = "model-?????-of-?????.safetensors"
+# Safetensors' words for the dtypes that are written.
+KINDS = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int32: "I32", torch.int64: "I64"}
 _PICKLED = ("*.bin", "*.pth", "*.pt", "*.ckpt", "*.pkl")
 
 
@@ -130,56 +132,85 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     os.replace(temporary, path)
 
 
-def write_shards(directory: Path, state: Mapping[str, Tensor], dtype: torch.dtype, max_shard_bytes: int) -> list[Path]:
-    """Write `state` in this dtype, in its own order, shard after shard: only one shard is ever held converted.
+class Planned(NamedTuple):
+    """Tensors of one file that come from one source. `make` gives each of them once, in any order, when their turn has come."""
+
+    tensors: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+    make: Callable[[], Iterable[tuple[str, Tensor]]]
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(_num_bytes(shape, dtype) for shape, dtype in self.tensors.values())
+
+
+def write_shards(directory: Path, plan: Sequence[Planned], max_shard_bytes: int) -> list[Path]:
+    """Write what is planned, in its own order, shard after shard; only one tensor is ever held converted.
 
     Files appear whole, under their final names only when written: a reader (or this process, which may have them mapped) keeps the old
     ones until then. Files of an earlier save that the new one does not overwrite are removed, lest an old index rule over new weights.
     """
-    shards = list(_split(state, dtype.itemsize, max_shard_bytes))
+    shards = list(_split(plan, max_shard_bytes))
     if len(shards) == 1:
         names = [SINGLE_FILE]
     else:
         names = [f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)]
-    written = []
-    for file, shard in zip(names, shards, strict=True):
-        tensors = {name: state[name].detach().to("cpu", dtype).contiguous() for name in shard}
-        temporary = directory / (file + ".tmp")
-        save_file(_unshared(tensors), temporary, metadata={"format": "pt"})
-        temporary.chmod(0o644)  # safetensors leaves files that only their owner can read
-        written.append((temporary, directory / file))
-    (directory / INDEX_FILE).unlink(missing_ok=True)
-    for temporary, path in written:
-        os.replace(temporary, path)
-    for stale in {directory / SINGLE_FILE, *directory.glob(_SHARD_PATTERN)} - {path for _, path in written}:
+    with contextlib.ExitStack() as stack:
+        temporaries = [directory / (file + ".tmp") for file in names]
+        for temporary in temporaries:
+            stack.callback(temporary.unlink, missing_ok=True)  # a save that fails leaves nothing half written
+        for temporary, shard in zip(temporaries, shards, strict=True):
+            _write_file(temporary, shard)
+        (directory / INDEX_FILE).unlink(missing_ok=True)
+        written = [directory / file for file in names]
+        for temporary, path in zip(temporaries, written, strict=True):
+            os.replace(temporary, path)
+    for stale in {directory / SINGLE_FILE, *directory.glob(_SHARD_PATTERN)} - set(written):
         stale.unlink(missing_ok=True)
     if len(shards) > 1:
-        weight_map = {name: file for file, shard in zip(names, shards, strict=True) for name in shard}
-        total = sum(tensor.numel() for tensor in state.values())
-        write_json(directory / INDEX_FILE, {"metadata": {"total_size": total * dtype.itemsize}, "weight_map": weight_map})
-    return [path for _, path in written]
+        weight_map = {name: file for file, shard in zip(names, shards, strict=True) for planned in shard for name in planned.tensors}
+        total = sum(planned.num_bytes for planned in plan)
+        write_json(directory / INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": weight_map})
+    return written
 
 
-def _split(state: Mapping[str, Tensor], itemsize: int, max_shard_bytes: int) -> Iterator[list[str]]:
-    """Names of each shard; a tensor larger than the limit has a shard to itself."""
-    shard: list[str] = []
+def _split(plan: Sequence[Planned], max_shard_bytes: int) -> Iterator[list[Planned]]:
+    """What goes into each shard; a source larger than the limit has a shard to itself."""
+    shard: list[Planned] = []
     filled = 0
-    for name, tensor in state.items():
-        size = tensor.numel() * itemsize
-        if shard and filled + size > max_shard_bytes:
+    for planned in plan:
+        if shard and filled + planned.num_bytes > max_shard_bytes:
             yield shard
             shard, filled = [], 0
-        shard.append(name)
-        filled += size
+        shard.append(planned)
+        filled += planned.num_bytes
     yield shard
 
 
-def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Safetensors refuses tensors that share memory (views of one flat buffer, as optimisers keep them): copy the second of each."""
-    seen: set[int] = set()
-    out = {}
-    for name, tensor in tensors.items():
-        storage = tensor.untyped_storage().data_ptr()
-        out[name] = tensor.clone() if storage in seen else tensor
-        seen.add(storage)
-    return out
+def _write_file(path: Path, shard: Sequence[Planned]) -> None:
+    """One safetensors file: the header's length in 8 bytes, the header in JSON, then the tensors without gaps."""
+    tensors = {name: kind for planned in shard for name, kind in planned.tensors.items()}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    starts: dict[str, int] = {}
+    end = 0
+    for name, (shape, dtype) in sorted(tensors.items(), key=lambda item: -item[1][1].itemsize):  # wide ones first: each lies aligned
+        starts[name], end = end, end + _num_bytes(shape, dtype)
+        header[name] = {"dtype": KINDS[dtype], "shape": shape, "data_offsets": (starts[name], end)}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    try:
+        with path.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            file.truncate(8 + len(text) + end)
+            for planned in shard:
+                for name, tensor in planned.make():
+                    shape, dtype = tensors[name]
+                    assert (tuple(tensor.shape), tensor.dtype) == (shape, dtype), f"{name} is not what was planned"
+                    file.seek(8 + len(text) + starts.pop(name))
+                    file.write(tensor.detach().to("cpu").contiguous().view(-1).view(torch.uint8).numpy().data)
+    except OSError as error:
+        raise CheckpointError(f"{path}: writing {8 + len(text) + end} bytes failed: {error}") from error
+    assert not starts, f"planned but not made: {sorted(starts)}"
+
+
+def _num_bytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:
+    return torch.Size(shape).numel() * dtype.itemsize

@@ -29,6 +29,14 @@ def config_of(name: str) -> ModelConfig:
     return read_config(name)
 
 
+def stored_at(name: str) -> Path | None:
+    """Where the weights of a shipped nano or of a directory lie, None if they are not here."""
+    from puna.pipeline import shipped_models
+
+    path = shipped_models().get(name) or (None if name in PRESETS else Path(name))
+    return path if path is not None and any(path.glob("*.safetensors")) else None
+
+
 def weights_of(name: str) -> Path:
     """The Hugging Face directory with the weights of a shipped nano, or the directory `name` itself."""
     from puna.pipeline import shipped_models

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from puna.cli.models import config_of
+from puna.cli.models import config_of, stored_at
 from puna.cli.progress import working
 from puna.config import LayerSpec, ModelConfig, VisionConfig
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from puna.checkpoint import Storage
     from puna.model.count import CacheBytes, ParameterCount
 
 LAYERS_A_LINE = 48
@@ -34,20 +35,32 @@ def show(
         from puna.model.count import cache_bytes, count_parameters
 
         count, cache = count_parameters(config), cache_bytes(config)
+        storage = _storage_of(name_or_dir)
     if as_json:
-        print(json.dumps(as_object(config, count, cache)))
+        print(json.dumps(as_object(config, count, cache, storage)))
         return
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    for part in as_card(config, count, cache):
+    for part in as_card(config, count, cache, storage):
         console.print(part)
+
+
+def _storage_of(name_or_dir: str) -> "Storage | None":
+    """None where there are no weights: a preset that does not ship, a directory with no more than its config."""
+    directory = stored_at(name_or_dir)
+    if directory is None:
+        return None
+    from puna.checkpoint import open_model
+
+    with open_model(directory) as stored:
+        return stored.storage()
 
 
 # --- For programs ------------------------------------------------------------------------------------------------------
 
 
-def as_object(config: ModelConfig, count: "ParameterCount", cache: "CacheBytes") -> dict[str, Any]:
+def as_object(config: ModelConfig, count: "ParameterCount", cache: "CacheBytes", storage: "Storage | None" = None) -> dict[str, Any]:
     """Everything that the card shows, in numbers."""
     return {
         "config": asdict(config),
@@ -58,6 +71,14 @@ def as_object(config: ModelConfig, count: "ParameterCount", cache: "CacheBytes")
             "text": count.text,
             "active": count.active,
             "active_without_embedding": count.active_without_embedding,
+        },
+        "stored": None
+        if storage is None
+        else {
+            "bytes": storage.num_bytes,
+            "bits_per_weight": storage.bits_per_weight,
+            "parameters": storage.by_kind,
+            "scheme": None if storage.scheme is None else asdict(storage.scheme),
         },
         "weight_bytes": {"bf16": count.bf16_bytes, "int8": count.int8_bytes, "int4": count.int4_bytes},
         "cache_bytes": {
@@ -79,7 +100,7 @@ def max_picture_tokens(vision: VisionConfig) -> int:
 # --- For people --------------------------------------------------------------------------------------------------------
 
 
-def as_card(config: ModelConfig, count: "ParameterCount", cache: "CacheBytes") -> "list[RenderableType]":
+def as_card(config: ModelConfig, count: "ParameterCount", cache: "CacheBytes", storage: "Storage | None" = None) -> "list[RenderableType]":
     """What `puna show` prints, top to bottom; fits 80 columns."""
     from rich.markup import escape
 
@@ -94,6 +115,7 @@ def as_card(config: ModelConfig, count: "ParameterCount", cache: "CacheBytes") -
         _memory_table(config, count, cache),
         "",
         *_vision_lines(config.vision),
+        *_storage_lines(storage),
     ]
 
 
@@ -194,6 +216,14 @@ def _vision_lines(vision: VisionConfig | None) -> list[str]:
         f"             {vision.tile_size} x {vision.tile_size} pixels, {vision.tokens_per_tile} tokens a tile, "
         f"at most {max_picture_tokens(vision):,} a picture",
     ]
+
+
+def _storage_lines(storage: "Storage | None") -> list[str]:
+    if storage is None:
+        return ["  [bold]stored[/bold]     nowhere here: these are the figures of the shape alone"]
+    kinds = ", ".join(f"{short_count(number)} in {kind}" for kind, number in storage.by_kind.items())
+    how = [] if storage.scheme is None else [f"             {storage.scheme}"]
+    return [f"  [bold]stored[/bold]     {storage.num_bytes:,} bytes, {storage.bits_per_weight:.2f} bits a weight: {kinds}", *how]
 
 
 def _table(*columns: str) -> Any:

@@ -1,0 +1,164 @@
+"""Integers in a Hugging Face directory, as the compressed-tensors format lays them out: names, shapes and `quantization_config`.
+
+Of a quantised matrix `x.weight` [O, I] the file holds `x.weight_packed` (words int32), `x.weight_scale` [O, G] and `x.weight_shape`.
+Routed experts, one tensor for all of them in the bf16 form, are matrices of their own here: `experts.3.gate_proj`, `up_proj` and
+`down_proj`, output-major as every linear layer's. The format is called "pack-quantized". [hf: compressed-tensors]
+
+Integers: linear layers, embedding, head. Floats: the routers and the patch embedding, whose few weights decide much, norms, biases and
+the vision tower's tables. [ours]
+
+Letters: O outputs, I inputs, G groups of a row, E experts, D model width, F feed-forward width.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from puna.checkpoint.errors import CheckpointError
+from puna.checkpoint.fields import Fields
+from puna.checkpoint.quantized import BITS, Quantized, Scheme, dequantize, pack, unpack
+
+FORMAT = "pack-quantized"
+_METHOD = "compressed-tensors"
+_FLOATS = (".router.", ".patch_embed.")  # parts of our names
+_FLOATS_HF = ["re:.*\\.router$", "re:.*\\.patch_embedding\\..*"]  # the same for compressed-tensors, which matches names of modules
+_TARGETS = ["Linear", "Embedding"]
+
+# How the integers were found, or how a program may compute with them: they say nothing about what the weights are.
+_BOOKKEEPING = frozenset(
+    "quantization_status global_compression_ratio ignore version observer observer_kwargs scale_dtype zp_dtype".split()
+)
+
+
+class Matrix(NamedTuple):
+    """A matrix of the file. `view` finds it in our tensor: [O, I], sharing memory."""
+
+    module: str
+    shape: tuple[int, int]
+    view: Callable[[Tensor], Tensor]
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """Words, scales and shape in the file."""
+        return f"{self.module}.weight_packed", f"{self.module}.weight_scale", f"{self.module}.weight_shape"
+
+    def stored(self, scheme: Scheme) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        """The same with shapes and the dtypes in which they are written."""
+        rows, columns = self.shape
+        try:
+            groups = scheme.num_groups(columns)
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.module}: {error}") from error
+        kinds = ((rows, -(-columns * scheme.bits // 32)), torch.int32), ((rows, groups), torch.bfloat16), ((2,), torch.int64)
+        return dict(zip(self.names, kinds, strict=True))
+
+
+def matrices(name: str, hf_name: str, shape: tuple[int, ...]) -> list[Matrix]:
+    """The matrices that our tensor `name` becomes in the file; none if it stays in floats.
+
+    >>> [m.module for m in matrices("text.layers.0.feed_forward.experts.w_down", "layers.0.experts.down_proj", (2, 24, 32))]
+    ['layers.0.experts.0.down_proj', 'layers.0.experts.1.down_proj']
+    """
+    if any(part in name for part in _FLOATS):
+        return []
+    if len(shape) == 3:
+        return list(_experts(hf_name, shape))
+    if len(shape) == 2 and name.endswith(".weight"):
+        return [Matrix(hf_name.removesuffix(".weight"), (shape[0], shape[1]), lambda whole: whole)]
+    return []
+
+
+def _experts(hf_name: str, shape: tuple[int, ...]) -> Iterator[Matrix]:
+    """Ours are input-major: gate and up side by side [E, D, 2F], down [E, F, D]."""
+    experts, _, leaf = hf_name.rpartition(".")
+    num_experts, inputs, outputs = shape
+    names = ("gate_proj", "up_proj") if leaf == "gate_up_proj" else (leaf,)
+    rows = outputs // len(names)
+    for expert in range(num_experts):
+        for place, projection in enumerate(names):
+            cut = slice(place * rows, (place + 1) * rows)
+            yield Matrix(
+                f"{experts}.{expert}.{projection}",
+                (rows, inputs),
+                lambda whole, expert=expert, cut=cut: whole[expert, :, cut].T,
+            )
+
+
+def packed(matrix: Matrix, quantized: Quantized, scheme: Scheme) -> dict[str, Tensor]:
+    """The tensors of the file, by name."""
+    tensors = pack(quantized.values, scheme.bits), quantized.scales, torch.tensor(matrix.shape)
+    return dict(zip(matrix.names, tensors, strict=True))
+
+
+def unpacked(matrix: Matrix, scheme: Scheme, load: Callable[[str], Tensor]) -> Tensor:
+    """The matrix bf16 [O, I] out of the file's tensors, whose shapes and kinds are known to be right; their values are checked here."""
+    words, scales_OG, shape = (load(name) for name in matrix.names)
+    if tuple(shape.tolist()) != matrix.shape:
+        raise CheckpointError(f"{matrix.module}.weight_shape says {shape.tolist()}; the config asks for {list(matrix.shape)}")
+    if not bool((scales_OG.isfinite() & (scales_OG >= 0)).all()):
+        raise CheckpointError(f"{matrix.module}.weight_scale holds a NaN, an infinity or a negative number; the file is damaged")
+    return dequantize(Quantized(unpack(words, scheme.bits, matrix.shape[1]), scales_OG))
+
+
+def scheme_to_hf(scheme: Scheme) -> dict[str, Any]:
+    """The `quantization_config` of a directory whose matrices are stored by `scheme`."""
+    weights = {"num_bits": scheme.bits, "type": "int", "symmetric": True, "dynamic": False}
+    weights |= {"strategy": "channel" if scheme.group is None else "group", "group_size": scheme.group}
+    group = {"targets": _TARGETS, "weights": weights, "input_activations": None, "output_activations": None, "format": FORMAT}
+    return {
+        "quant_method": _METHOD,
+        "format": FORMAT,
+        "quantization_status": "compressed",
+        "config_groups": {"group_0": group},
+        "ignore": _FLOATS_HF,
+        "kv_cache_scheme": None,
+        "global_compression_ratio": None,
+    }
+
+
+def scheme_from_hf(config: Mapping[str, Any]) -> Scheme | None:
+    """The scheme that a parsed `config.json` states; None if its weights are floats. Schemes that Puna cannot undo are refused by name.
+
+    Which modules it covers is read from the tensors themselves, so `targets` and `ignore` are not used.
+    """
+    if config.get("quantization_config") is None:
+        return None
+    top = Fields("quantization_config", config["quantization_config"], _BOOKKEEPING)
+    if top.get("quant_method") != _METHOD:
+        raise top.error("quant_method", f"Puna reads integers of {_METHOD!r} only: take that form or the bfloat16 release")
+    top.only("format", (FORMAT,), f"Puna reads {FORMAT!r} only: take that form or the bfloat16 release")
+    top.only("kv_cache_scheme", (), "Puna keeps the cache as the model computes it")
+    for other in ("sparsity_config", "transform_config", "moe_sparsity_config"):
+        top.only(other, ({},), "weights must be nothing but quantised")
+    groups = top.get("config_groups")
+    if not isinstance(groups, Mapping) or len(groups) != 1:
+        raise top.error("config_groups", "it must be an object with one group: one scheme for all quantised matrices")
+    (name,) = groups
+    group = Fields(top.label(f"config_groups.{name}"), groups[name])
+    group.get("targets")
+    group.only("format", (FORMAT,), f"Puna reads {FORMAT!r} only")
+    for activations in ("input_activations", "output_activations"):
+        group.only(activations, (), "activations are computed as they are; take a form in which only weights are quantised")
+    scheme = _weights(Fields(group.label("weights"), group.get("weights"), _BOOKKEEPING))
+    for fields in (group, top):
+        fields.finish()
+    return scheme
+
+
+def _weights(weights: Fields) -> Scheme:
+    weights.only("type", ("int",), "only integers are read")
+    weights.only("symmetric", (True,), "integers with a zero point are not read")
+    weights.only("dynamic", (False,), "stored weights are static")
+    weights.only("actorder", ("weight", "static"), "columns in another order are not read")
+    weights.only("block_structure", (), "scales of blocks are not read")
+    bits, size = weights.whole("num_bits", 8), weights.get("group_size", None)
+    if bits not in BITS:
+        raise weights.error("num_bits", f"integers of {' or '.join(map(str, BITS))} bits are read")
+    strategy = weights.get("strategy", None) or ("channel" if size == -1 else "group")
+    if strategy not in ("channel", "group"):
+        raise weights.error("strategy", "scales must be per 'channel' or per 'group'")
+    group = weights.whole("group_size", least=1) if strategy == "group" else None
+    weights.finish()
+    return Scheme(bits, group)

@@ -1,0 +1,143 @@
+"""Weights as small integers: the arithmetic and its specification, in fp32. Knows nothing of names, files or models.
+
+A matrix is cut into groups along its contracted side, and each group has one scale: w = q * scale, with q a whole number, rounded to
+bf16. The scale is itself a bf16 number, and integers up to 8 bits are exact in bf16, so every program that multiplies them, in bf16 or
+in fp32, gets the same weights. Symmetric: q runs from -127 to 127 (8 bits) or -7 to 7 (4 bits), and there is no zero point. [ours]
+
+`INT8` is what ships: one scale a row. On scout-nano it moves bits per byte by at most 0.0005 in any of 12 languages; groups of 64 do no
+better (0.0006) and cost 2 % more bytes.
+
+Letters: O outputs (rows), I inputs (the contracted side), G groups of a row, U weights of a group.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from puna.checkpoint.errors import CheckpointError
+
+BITS = (4, 8)
+_WORD = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How weights become integers: `bits` each, and a scale for every `group` weights along a row, or one for the row (None)."""
+
+    bits: int
+    group: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.bits not in BITS:
+            raise CheckpointError(f"weights in {self.bits} bits: only {' and '.join(map(str, BITS))} are known")
+        if self.group is not None and self.group < 1:
+            raise CheckpointError(f"a group of {self.group} weights: it must be at least 1, or none for one scale a row")
+
+    def __str__(self) -> str:
+        return f"int{self.bits}, one scale {'a row' if self.group is None else f'for {self.group} weights'}"
+
+    @property
+    def largest(self) -> int:
+        """The largest integer; the smallest is its negative."""
+        return (1 << (self.bits - 1)) - 1
+
+    def num_groups(self, columns: int) -> int:
+        """Groups in a row of this many weights; they must fill it."""
+        group = self.group or columns
+        if columns % group:
+            raise CheckpointError(f"rows of {columns} weights cannot be cut into groups of {group}: use a group that divides them, or none")
+        return columns // group
+
+
+INT8 = Scheme(8)
+
+
+class Quantized(NamedTuple):
+    """`values` int8 [O, I] and `scales` [O, G]."""
+
+    values: Tensor
+    scales: Tensor
+
+
+def quantize(weight_OI: Tensor, scheme: Scheme) -> Quantized:
+    """The integers and bf16 scales nearest to a matrix of floats.
+
+    A group's scale is its largest magnitude over the largest integer, rounded to the bf16 number below or above, whichever leaves less
+    squared error; but the largest integer must occur. That rule makes `quantize` exact on what came out of `dequantize`: the scale it
+    came from is then always one of the two, and leaves no error.
+    """
+    groups_OGU = _groups(weight_OI.float(), scheme)
+    if not bool(groups_OGU.isfinite().all()):
+        raise CheckpointError("it holds a NaN or an infinity, which integers cannot")
+    widest_OG = groups_OGU.abs().amax(dim=-1)
+    below_OG = torch.where(widest_OG > 0, _bf16_below(widest_OG / scheme.largest), 1.0)
+    below, above = (_rounded(groups_OGU, scales_OG, scheme.largest) for scales_OG in (below_OG, _next(below_OG)))
+    occurs_OG = above.values_OGU.abs().amax(dim=-1) == scheme.largest
+    better_OG = occurs_OG & (above.error_OG < below.error_OG)
+    values_OGU = torch.where(better_OG[..., None], above.values_OGU, below.values_OGU)
+    return Quantized(values_OGU.reshape(weight_OI.shape), torch.where(better_OG, above.scales_OG, below.scales_OG))
+
+
+def dequantize(quantized: Quantized) -> Tensor:
+    """The weights bf16 [O, I] that the integers stand for."""
+    values_OI, scales_OG = quantized
+    rows, columns = values_OI.shape
+    return _products(values_OI.reshape(rows, scales_OG.shape[1], -1), scales_OG).reshape(rows, columns)
+
+
+def relative_error(weight_OI: Tensor, quantized: Quantized) -> float:
+    """|w - w'| / |w| over the whole matrix (0 for a matrix of zeros), in fp32."""
+    weight = weight_OI.float()
+    norm = float(weight.norm())
+    return float((dequantize(quantized).float() - weight).norm()) / norm if norm else 0.0
+
+
+def pack(values_OI: Tensor, bits: int) -> Tensor:
+    """Integers int8 [O, I] in words int32 [O, ceil(I * bits / 32)]: each raised by 2^(bits-1), the first in the lowest bits."""
+    rows, columns = values_OI.shape
+    per_word = _WORD // bits
+    words = -(-columns // per_word)
+    raised = torch.zeros(rows, words * per_word, dtype=torch.int64)
+    raised[:, :columns] = values_OI.long() + (1 << (bits - 1))
+    shifts = torch.arange(per_word) * bits
+    return (raised.view(rows, words, per_word) << shifts).sum(dim=-1).to(torch.int32)  # the top bit becomes the sign: two's complement
+
+
+def unpack(packed: Tensor, bits: int, columns: int) -> Tensor:
+    """The integers int8 [O, columns] out of `pack`'s words."""
+    shifts = torch.arange(_WORD // bits, dtype=torch.int32) * bits
+    raised = (packed[..., None] >> shifts) & ((1 << bits) - 1)
+    return (raised.flatten(1)[:, :columns] - (1 << (bits - 1))).to(torch.int8)
+
+
+def _groups(weight_OI: Tensor, scheme: Scheme) -> Tensor:
+    rows, columns = weight_OI.shape
+    return weight_OI.reshape(rows, scheme.num_groups(columns), -1)
+
+
+def _products(values_OGU: Tensor, scales_OG: Tensor) -> Tensor:
+    return (values_OGU.float() * scales_OG.float()[..., None]).bfloat16()
+
+
+class _Candidate(NamedTuple):
+    values_OGU: Tensor
+    scales_OG: Tensor
+    error_OG: Tensor
+
+
+def _rounded(groups_OGU: Tensor, scales_OG: Tensor, largest: int) -> _Candidate:
+    values_OGU = (groups_OGU / scales_OG.float()[..., None]).round().clamp(-largest, largest).to(torch.int8)
+    error_OG = (_products(values_OGU, scales_OG).float() - groups_OGU).square().sum(dim=-1)
+    return _Candidate(values_OGU, scales_OG, error_OG)
+
+
+def _bf16_below(positive: Tensor) -> Tensor:
+    """fp32 cut to bf16, which keeps the upper half of its bits; never below the smallest normal number."""
+    return (positive.view(torch.int32) & -65536).view(torch.float32).bfloat16().clamp_min(torch.finfo(torch.bfloat16).tiny)
+
+
+def _next(positive: Tensor) -> Tensor:
+    """The next larger bf16 number: their bits count upwards."""
+    return (positive.view(torch.int16) + 1).view(torch.bfloat16)

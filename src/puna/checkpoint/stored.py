@@ -1,0 +1,158 @@
+"""A model's tensors as they lie in a Hugging Face directory, read one at a time by our own names.
+
+Every stored name, shape and kind is checked against the config before the first tensor is read, so that a wrong file is reported whole
+and at once. Floats come as they are stored, from the mapped file; integers come as the bf16 weights that they stand for.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from puna.checkpoint.compressed import Matrix, matrices, scheme_from_hf, unpacked
+from puna.checkpoint.config_hf import config_from_hf
+from puna.checkpoint.errors import CheckpointError
+from puna.checkpoint.names_hf import to_hf_name
+from puna.checkpoint.processor_hf import max_tiles_from
+from puna.checkpoint.quantized import Scheme
+from puna.checkpoint.shards import KINDS, ShardedTensors, read_json
+from puna.config import ModelConfig
+from puna.model import Model
+
+# How weights may be kept as floats, in our words.
+FLOATS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+_FLOAT_KINDS = tuple(KINDS[dtype] for dtype in (torch.float32, torch.bfloat16, torch.float16))
+_SHOWN_PROBLEMS = 10
+
+
+class Storage(NamedTuple):
+    """What a directory's weights take: bytes of its files, and parameters by what they are stored as, such as "int8" or "bf16"."""
+
+    scheme: Scheme | None
+    num_bytes: int
+    by_kind: dict[str, int]
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Scales, shapes and file headers included."""
+        return 8 * self.num_bytes / sum(self.by_kind.values())
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """An open checkpoint. `shapes` has our names, in the model's order; `matrices` those that are stored as integers."""
+
+    directory: Path
+    config: ModelConfig
+    scheme: Scheme | None
+    shapes: Mapping[str, tuple[int, ...]]
+    matrices: Mapping[str, Sequence[Matrix]]
+    files: ShardedTensors
+
+    def read(self, name: str) -> Tensor:
+        """Our tensor: as stored, backed by the mapped file, or bf16 made of integers."""
+        if name not in self.matrices:
+            return self.files.load(to_hf_name(name, text_only=self.config.vision is None))
+        assert self.scheme is not None, "integers have a scheme"
+        whole = torch.empty(self.shapes[name], dtype=torch.bfloat16)
+        for matrix in self.matrices[name]:
+            try:
+                matrix.view(whole).copy_(unpacked(matrix, self.scheme, self.files.load))
+            except CheckpointError as error:
+                raise CheckpointError(f"{self.directory}: {error}") from error
+        return whole
+
+    def storage(self) -> Storage:
+        """What the weights take, told from the files' headers and sizes."""
+        words = {KINDS[dtype]: word for word, dtype in FLOATS.items()}
+        text_only = self.config.vision is None
+        by_kind: dict[str, int] = {}
+        for name, shape in self.shapes.items():
+            if self.scheme is not None and name in self.matrices:
+                kind = f"int{self.scheme.bits}"
+            else:
+                kind = words[self.files.tensors[to_hf_name(name, text_only=text_only)].kind]
+            by_kind[kind] = by_kind.get(kind, 0) + torch.Size(shape).numel()
+        files = {info.file for info in self.files.tensors.values()}
+        return Storage(self.scheme, sum((self.directory / file).stat().st_size for file in files), by_kind)
+
+
+@contextmanager
+def open_model(path: str | Path) -> Iterator[StoredModel]:
+    """The checkpoint in a directory; its files stay open inside the `with` block."""
+    directory = checked_directory(path)
+    config = read_config(directory)
+    scheme = scheme_from_hf(read_json(directory / "config.json"))
+    shapes = shapes_of(config)
+    with ShardedTensors(directory) as files:
+        yield StoredModel(directory, config, scheme, shapes, _match(files, shapes, scheme, text_only=config.vision is None), files)
+
+
+def read_config(path: str | Path) -> ModelConfig:
+    """The model that a directory's JSON files describe; its name is the one in the file, or else the directory's."""
+    directory = checked_directory(path)
+    hf = read_json(directory / "config.json")
+    named = "name" in hf.get("puna", {}) if isinstance(hf.get("puna", {}), Mapping) else False
+    config = config_from_hf(hf, None if named or hf.get("_name_or_path") else directory.resolve().name)
+    if config.vision is None:
+        return config
+    stated = "max_tiles" in hf.get("puna", {})
+    max_tiles = max_tiles_from(directory, config.vision, config.vision.max_tiles if stated else None)
+    return replace(config, vision=replace(config.vision, max_tiles=max_tiles))
+
+
+def checked_directory(path: str | Path) -> Path:
+    directory = Path(path)
+    if not directory.is_dir():
+        found = "is a file" if directory.exists() else "does not exist"
+        raise CheckpointError(f"{directory} {found}; a checkpoint is a directory with config.json and *.safetensors")
+    return directory
+
+
+def shapes_of(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Our names and shapes of all tensors that a checkpoint of this model holds."""
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in Model(config).state_dict().items()}
+
+
+def _match(
+    files: ShardedTensors, shapes: Mapping[str, tuple[int, ...]], scheme: Scheme | None, *, text_only: bool
+) -> dict[str, list[Matrix]]:
+    """Which of our tensors are stored as integers, and as which matrices; or one error that lists all that is wrong."""
+    integers: dict[str, list[Matrix]] = {}
+    expected: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {}
+    for ours, shape in shapes.items():
+        theirs = to_hf_name(ours, text_only=text_only)
+        found = matrices(ours, theirs, shape) if scheme is not None else []
+        if scheme is not None and any(name in files.tensors for matrix in found for name in matrix.names):
+            integers[ours] = found
+            for matrix in found:
+                (words, (words_shape, _)), (scales, (scales_shape, _)), (size, (size_shape, _)) = matrix.stored(scheme).items()
+                expected |= {words: (words_shape, ("I32",)), scales: (scales_shape, _FLOAT_KINDS), size: (size_shape, ("I64",))}
+        else:
+            expected[theirs] = shape, _FLOAT_KINDS
+    problems = []
+    for name, info in files.tensors.items():
+        if name not in expected:
+            problems.append(f"extra: {name} {list(info.shape)} in {info.file}; the config describes no such tensor")
+            continue
+        shape, kinds = expected[name]
+        if info.shape != shape:
+            problems.append(f"wrong shape: {name} is {list(info.shape)} in {info.file}; the config asks for {list(shape)}")
+        elif info.kind not in kinds:
+            rule = f"weights must be one of {', '.join(kinds)}" if kinds is _FLOAT_KINDS else f"it must be {kinds[0]}"
+            problems.append(f"wrong kind: {name} is {info.kind} in {info.file}; {rule}")
+    problems += [f"missing: {name} {list(shape)}" for name, (shape, _) in expected.items() if name not in files.tensors]
+    if scheme is not None and not integers:
+        problems.append(f"nothing quantised: quantization_config says {scheme}, but no tensor is stored so")
+    if problems:
+        problems.sort()
+        rest = len(problems) - _SHOWN_PROBLEMS
+        more = [f"and {rest} more"] if rest > 0 else []
+        lines = "\n  ".join(problems[:_SHOWN_PROBLEMS] + more)
+        raise CheckpointError(f"{files.directory}: config.json and weights disagree, {len(problems)} tensors in all:\n  {lines}")
+    return integers
