@@ -1,4 +1,4 @@
-"""Draws the web page's starter pictures from Noto emoji, and writes what to ask about them in 12 languages with the expected answers.
+"""Draws the web page's starter pictures and short videos, and writes what to ask about them in 12 languages with the expected answers.
 
 As a program: `python -m puna.data.starters src/puna/serve/web/starters`. `starters.json` follows `puna.serve.page`.
 Questions and answers are the drills' own, so that the page asks what the nano learned.
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
-from puna.data import phrases
+from puna.data import clips, phrases, phrases_seen
 from puna.data.emoji import SIZE, inventory
 from puna.data.languages import LANGUAGES
+from puna.data.numbers import number_word
 from puna.data.scenes import COLOUR_VALUES, Item, Scene, shape_drawing
 from puna.data.sources import fetch
 
@@ -52,6 +53,9 @@ _SINGLES = (
 )
 
 
+_FRAME_MS = 500  # as the videos of training
+
+
 def _noto(code: str, pixels: int) -> Image.Image:
     with zipfile.ZipFile(fetch("emoji_noto_72")) as archive:
         picture = Image.open(io.BytesIO(archive.read(f"{code}.png"))).convert("RGBA")
@@ -78,16 +82,26 @@ def _paint(scene: Scene, ground: int) -> Image.Image:
     return canvas
 
 
+def _print(picture: Image.Image, text: str) -> None:
+    """Write `text` across the middle, as large as fits."""
+    font = ImageFont.load_default(min(110, int(PIXELS * 1.6 / len(text))))
+    ImageDraw.Draw(picture).text((PIXELS / 2, PIXELS / 2), text, fill=(30, 30, 60), font=font, anchor="mm")
+
+
 @dataclass(frozen=True, slots=True)
 class Starter:
-    """One picture, and per language its description, questions and expected answers (one a question)."""
+    """One picture, or one video with a scene a frame; and per language its description, questions and expected answers (one a question).
+
+    `printed` is written across the picture.
+    """
 
     file: str
     kind: str
-    scene: Scene
+    scenes: tuple[Scene, ...]
     alt: dict[str, str]
     questions: dict[str, list[str]]
     answers: dict[str, list[str]]
+    printed: str = ""
 
 
 def _names(code: str) -> dict[str, str]:
@@ -105,7 +119,7 @@ def _single(code: str) -> Starter:
     return Starter(
         _file(names["en"]),
         "flag" if emoji.is_flag else "emoji",
-        scene,
+        (scene,),
         names,
         {language: [ask[language][0]] for language in LANGUAGES},
         {language: [names[language]] for language in LANGUAGES},
@@ -118,7 +132,7 @@ def _counting(code: str, places: Sequence[tuple[float, float]], size: int) -> St
     return Starter(
         f"count-{_file(names['en'])}",
         "counting",
-        scene,
+        (scene,),
         {language: f"{number} × {names[language]}" for language in LANGUAGES},
         {language: [phrases.ASK_COUNT[language][0], phrases.ASK_NAME[language][0]] for language in LANGUAGES},
         {language: [str(number), names[language]] for language in LANGUAGES},
@@ -138,7 +152,7 @@ def _row(first: str, second: str, vertical: bool) -> Starter:
     return Starter(
         f"{names[0]['en']}-{names[1]['en']}.png".replace(" ", "-"),
         "placing",
-        scene,
+        (scene,),
         {language: " + ".join(name[language] for name in names) for language in LANGUAGES},
         {language: [phrases.ASK_AT[language][side] for side in sides] for language in LANGUAGES},
         {language: [name[language] for name in names] for language in LANGUAGES},
@@ -154,7 +168,7 @@ def _shape(shape: int, colour: int) -> Starter:
     return Starter(
         f"{colours['en']}-{forms['en']}.png",
         "shape",
-        scene,
+        (scene,),
         {language: f"{forms[language]}, {colours[language]}" for language in LANGUAGES},
         {language: [phrases.ASK_SHAPE[language][0], phrases.ASK_COLOUR[language][0]] for language in LANGUAGES},
         {language: [forms[language], colours[language]] for language in LANGUAGES},
@@ -167,15 +181,90 @@ def _corner(code: str, side: int) -> Starter:
     return Starter(
         f"where-{_file(names['en'])}",
         "side",
-        Scene((Item(x, y, 26, code=code),)),
+        (Scene((Item(x, y, 26, code=code),)),),
         {language: f"{names[language]}, {phrases.SIDES[language][side]}" for language in LANGUAGES},
         {language: [phrases.ASK_SIDE[language][side // 2], phrases.ASK_NAME[language][0]] for language in LANGUAGES},
         {language: [phrases.SIDES[language][side], names[language]] for language in LANGUAGES},
     )
 
 
+def _number(printed: str) -> Starter:
+    return Starter(
+        f"number-{printed}.png",
+        "number",
+        (Scene(()),),
+        dict.fromkeys(LANGUAGES, printed),
+        {language: [phrases_seen.ASK_NUMBER[language][0], phrases.ASK_WORDS[language][0].format(number=printed)] for language in LANGUAGES},
+        {language: [printed, number_word(int(printed), language)] for language in LANGUAGES},
+        printed,
+    )
+
+
+def _word(code: str) -> Starter:
+    """A printed English word: read in English, whatever the language of the page."""
+    printed = _names(code)["en"]
+    return Starter(
+        f"word-{printed}.png",
+        "word",
+        (Scene(()),),
+        dict.fromkeys(LANGUAGES, printed),
+        {language: [phrases_seen.ASK_READ[language][0]] for language in LANGUAGES},
+        {language: [printed] for language in LANGUAGES},
+        printed,
+    )
+
+
+def _moving(code: str, way: int) -> Starter:
+    """A thing that crosses the picture in four frames."""
+    names = _names(code)
+    ends = {
+        clips.LEFT: ((48, 34), (16, 34)),
+        clips.RIGHT: ((16, 34), (48, 34)),
+        clips.UP: ((32, 48), (32, 16)),
+        clips.DOWN: ((32, 16), (32, 48)),
+    }
+    (x, y), (to_x, to_y) = ends[way]
+    return Starter(
+        f"moving-{_file(names['en']).removesuffix('.png')}.webp",
+        "video",
+        tuple(Scene((Item(x + (to_x - x) * step / 3, y + (to_y - y) * step / 3, 26, code=code),)) for step in range(4)),
+        names,
+        {language: [phrases_seen.ASK_WAY[language][0], phrases.ASK_NAME[language][0]] for language in LANGUAGES},
+        {language: [phrases_seen.WAYS[language][way], names[language]] for language in LANGUAGES},
+    )
+
+
+def _order(first: str, second: str) -> Starter:
+    """First one thing, then another in its place."""
+    names = [_names(code) for code in (first, second)]
+    # A frame equal to the one before it would be stored as one that stays longer.
+    scenes = tuple(Scene((Item(x, 32, 36, code=code),)) for code, x in ((first, 31), (first, 33), (second, 31), (second, 33)))
+    return Starter(
+        f"first-{names[0]['en']}-{names[1]['en']}.webp".replace(" ", "-"),
+        "video",
+        scenes,
+        {language: " → ".join(name[language] for name in names) for language in LANGUAGES},
+        {language: [phrases_seen.ASK_FIRST[language], phrases_seen.ASK_LAST[language]] for language in LANGUAGES},
+        {language: [name[language] for name in names] for language in LANGUAGES},
+    )
+
+
+def _growing(code: str) -> Starter:
+    names = _names(code)
+    return Starter(
+        f"growing-{_file(names['en']).removesuffix('.png')}.webp",
+        "video",
+        tuple(Scene((Item(32, 32, size, code=code),)) for size in (16, 26, 36, 46)),
+        names,
+        {language: [phrases_seen.ASK_HAPPENS[language][0], phrases.ASK_NAME[language][0]] for language in LANGUAGES},
+        {language: [phrases_seen.HAPPENINGS[language][clips.GROWS], names[language]] for language in LANGUAGES},
+    )
+
+
 def starters() -> list[Starter]:
-    """The twenty pictures: seven emoji, five flags, three to count, two to place, two shapes, one to find."""
+    """Pictures: seven emoji, five flags, three to count, two to place, two shapes, one to find, a number and a word to read.
+    Videos: two that move, one of two things in order, one that grows.
+    """
     return [
         *(_single(code) for code in _SINGLES),
         _counting("1f34e", [(16, 18), (46, 22), (30, 47)], 22),
@@ -186,17 +275,29 @@ def starters() -> list[Starter]:
         _shape(2, 0),
         _shape(0, 1),
         _corner("1f41d", 1),
+        _number("47"),
+        _word("1f3e0"),
+        _moving("1f422", clips.RIGHT),
+        _moving("1f680", clips.UP),
+        _order("1f34c", "1f412"),
+        _growing("1f33b"),
     ]
 
 
 def write(directory: Path) -> list[Path]:
-    """Draw all pictures into `directory`, with `starters.json` (the page's list) and `answers.json` (what the nano should say)."""
+    """Draw all into `directory`, with `starters.json` (the page's list) and `answers.json` (what the nano should say)."""
     directory.mkdir(parents=True, exist_ok=True)
     written = []
     for place, starter in enumerate(starters()):
         path = directory / starter.file
-        # 128 colours halve the files; the eye sees no difference at this size.
-        _paint(starter.scene, place).quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+        frames = [_paint(scene, place) for scene in starter.scenes]
+        if starter.printed:
+            _print(frames[0], starter.printed)
+        if len(frames) > 1:
+            frames[0].save(path, save_all=True, append_images=frames[1:], duration=_FRAME_MS, loop=0, quality=80, method=6)
+        else:
+            # 128 colours halve the files; the eye sees no difference at this size.
+            frames[0].quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
         written.append(path)
     listed = [{"file": s.file, "kind": s.kind, "title": s.alt["en"], "questions": s.questions} for s in starters()]
     _dump(directory / "starters.json", {"starters": listed})
