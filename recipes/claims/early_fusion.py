@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from pico import ANSWER_WEIGHT, IMAGES, PICTURE_KINDS, TOKENS_PER_BATCH, Job, PicoRows, fit, held_out, main, of_arm, paired, scout
+from pico import ANSWER_WEIGHT, PICTURE_KINDS, TOKENS_PER_BATCH, Job, PicoRows, figure, fit, held_out, main, of_arm, paired, save, scout
 from safetensors.torch import load_file, save_file
 
 from puna.model import Model
@@ -150,19 +149,15 @@ def report(results: dict[str, dict[str, Any]]) -> None:
 
 
 def plot(results: dict[str, dict[str, Any]]) -> None:
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "puna"
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 3, figsize=(9, 3), layout="constrained")
+    drawn, axes = figure(3, 9, 2.8)
     for axis, (which, label) in zip(axes, METRICS.items(), strict=True):
         scores = [of_arm(results, arm, lambda result, which=which: result["scores"][which]) for arm in ARMS]
         colours = ["tab:blue", "tab:orange", "tab:gray"]
         axis.bar(ARMS, [score.mean for score in scores], yerr=[score.half for score in scores], color=colours, capsize=4)
         axis.set_ylabel(label)
     axes[2].set_ylim(bottom=0.9 * min(of_arm(results, arm, lambda result: result["scores"]["bits_per_byte"]).mean for arm in ARMS))
-    figure.suptitle("equal compute; 95 % intervals", fontsize=9)
-    figure.savefig(IMAGES / "claim-early-fusion.svg", metadata={"Date": None})
+    drawn.suptitle("equal compute; 95 % intervals", fontsize=9)
+    save(drawn, "early-fusion")
 
 
 if __name__ == "__main__":

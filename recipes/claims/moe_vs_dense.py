@@ -16,8 +16,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from pico import IMAGES, Job, fit, held_out, main, of_arm, paired, scout
+from pico import Job, figure, fit, held_out, main, of_arm, paired, save, scout
 
 from puna.config import ModelConfig
 from puna.model.count import count_parameters
@@ -77,11 +76,7 @@ def report(results: dict[str, dict[str, Any]]) -> None:
 
 
 def plot(results: dict[str, dict[str, Any]]) -> None:
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "puna"
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+    drawn, axes = figure(2, 8, 3)
     for axis, (which, words) in zip(axes, METRICS.items(), strict=True):
         scores = [of_arm(results, arm, lambda result, which=which: result["scores"][which]) for arm in ARMS]
         axis.errorbar(
@@ -90,8 +85,9 @@ def plot(results: dict[str, dict[str, Any]]) -> None:
         axis.axhline(scores[0].mean, color="gray", linewidth=0.8, linestyle=":")
         axis.set_xticks(range(len(ARMS)), ARMS)
         axis.set_ylabel(words)
-    figure.suptitle("equal tokens, equal products a token; 95 % intervals", fontsize=9)
-    figure.savefig(IMAGES / "claim-moe-vs-dense.svg", metadata={"Date": None})
+    tokens = round(of_arm(results, "dense", lambda result: result["tokens"]).mean / 1e5) * 100
+    drawn.suptitle(f"{tokens:,} thousand tokens, equal products a token; 95 % intervals", fontsize=9)
+    save(drawn, f"moe-vs-dense-{tokens}k")
 
 
 if __name__ == "__main__":

@@ -391,7 +391,9 @@ def main(
     todo = [Job("tower"), *(Job(job.name, ("tower", *job.needs)) for job in jobs(chosen.seeds))]
     results = side_by_side(chosen, todo)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{claim}.json").write_text("[\n" + ",\n".join(json.dumps(result) for result in results.values()) + "\n]\n")
+    (RESULTS / f"{claim}-{chosen.tokens // 1000}k.json").write_text(
+        "[\n" + ",\n".join(json.dumps(result) for result in results.values()) + "\n]\n"
+    )
     report(results)
 
 
@@ -457,3 +459,25 @@ def paired(results: Mapping[str, dict[str, Any]], arm: str, other: str, read: Ca
 
 def of_arm(results: Mapping[str, dict[str, Any]], arm: str, read: Callable[[dict[str, Any]], float]) -> Interval:
     return interval([read(result) for name, result in results.items() if name.rpartition("-")[0] == arm])
+
+
+# --- plots ------------------------------------------------------------------------------------------------------------------------
+
+
+def figure(columns: int, width: float, height: float) -> tuple[Any, Any]:
+    """A figure and its axes side by side, in inches. Needs matplotlib (the extra "claims")."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams |= {"svg.hashsalt": "puna", "svg.fonttype": "none", "font.size": 8}  # the same bytes each time; text stays text
+    from matplotlib import pyplot
+
+    return pyplot.subplots(1, columns, figsize=(width, height), layout="constrained")
+
+
+def save(drawn: Any, name: str) -> None:
+    """`docs/images/claim-NAME.svg`."""
+    from matplotlib import pyplot
+
+    drawn.savefig(IMAGES / f"claim-{name}.svg", metadata={"Date": None})
+    pyplot.close(drawn)
