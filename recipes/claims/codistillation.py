@@ -100,6 +100,7 @@ METRICS = {"bits_per_byte": "bits per byte of prose", "picture_nats": "nats per 
 def report(results: dict[str, dict[str, Any]]) -> None:
     seeds = sum(name.startswith("hard-sunk-") for name in results)
     facts: dict[str, Any] = {"claim": "codistillation", "seeds": seeds}
+    done = {name.rpartition("-")[0] for name in results}
     against = {"hard": "equal tokens", "hard-sunk": "equal compute, the teacher at hand", "hard-paid": "its training paid by two students"}
     for which, words in METRICS.items():
         print(f"\n{words}: mean of both students, {seeds} seeds, 95 % intervals; differences are paired by seed")
@@ -107,10 +108,10 @@ def report(results: dict[str, dict[str, Any]]) -> None:
         def read(result: dict[str, Any], which: str = which) -> float:
             return mean_score(result, which)
 
-        for arm in (*TEACHERS, *against, *DISTILLED):
+        for arm in filter(done.__contains__, (*TEACHERS, *against, *DISTILLED)):
             one = of_arm(results, arm, read)
             print(f"  {arm:<13} {one.mean:.4f} ± {one.half:.4f}   {of_arm(results, arm, lambda r: r['flops']).mean:.2e} FLOP")
-        for arm, (_, teacher) in DISTILLED.items():
+        for arm, (_, teacher) in distilled_of(results).items():
             for other, words in against.items():
                 if other == "hard-paid" and teacher != "teacher":
                     continue  # that arm pays for the other teacher
@@ -121,6 +122,11 @@ def report(results: dict[str, dict[str, Any]]) -> None:
             print(f"  {arm:<13} pays from this many students on: {facts[f'{which}: students from which {arm} pays']}")
     plot(results)
     print(json.dumps(facts))
+
+
+def distilled_of(results: dict[str, dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    """The arms of `DISTILLED` that have run."""
+    return {arm: made_of for arm, made_of in DISTILLED.items() if any(name.rpartition("-")[0] == arm for name in results)}
 
 
 def students_to_pay(results: dict[str, dict[str, Any]], arm: str, which: str) -> str:
@@ -161,13 +167,14 @@ def plot(results: dict[str, dict[str, Any]]) -> None:
         axis.errorbar(
             costs, [one.mean for one in hard], [one.half for one in hard], label="hard targets", color="black", marker="o", capsize=3
         )
-        for arm, (rule, teacher) in DISTILLED.items():
+        for arm, (rule, teacher) in distilled_of(results).items():
             forward, training = extra_cost(teacher)
             one = of_arm(results, arm, read)
             style = dict(color="tab:orange" if rule == "fixed" else "tab:blue", marker="s" if teacher == "teacher" else "^", capsize=3)
             axis.errorbar([1 + forward, 1 + forward + training], [one.mean] * 2, [one.half] * 2, label=arm, linestyle=":", **style)
         axis.set_xscale("log")
         axis.set_xticks([1, 2, 4], ["1", "2", "4"])
+        axis.minorticks_off()
         axis.set_xlabel("compute, times the students' own: teacher at hand ... paid by two")
         axis.set_ylabel(words)
         axis.legend(fontsize=7)
