@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from puna.data.cards import CARDS
-from puna.data.languages import LANGUAGES
+from puna.data.languages import LANGUAGE_NAMES, LANGUAGES
 from puna.evals.nano.language import OPEN_QUESTIONS, asked_language, is_listed, languages_of, lists, prompts
 from puna.evals.nano.sentences import chrf, held_out_sentences, sentences
 from puna.stream import Message
@@ -81,8 +81,12 @@ def test_chrf_is_of_characters() -> None:
 
 
 def test_sentences_are_scored_by_direction_beside_a_mere_copy(data: Path) -> None:
-    asked = held_out_sentences(3)
-    translations = {text: expected for _, _, text, expected in asked}
-    result = sentences(Saying(lambda text: next(expected for source, expected in translations.items() if source in text)), 0.3)
+    asked = held_out_sentences(2)
+    answers = {f"{LANGUAGE_NAMES[source][target]} {text}": expected for source, target, text, expected in asked}
+
+    def translated(question: str) -> str:
+        return next(expected for key, expected in answers.items() if all(part in question for part in key.split(" ", 1)))
+
+    result = sentences(Saying(translated), 0.2)
     assert result["chrf"] > 99 and result["chrf_of_copying"] < 60 and result["total"] == len(asked)
     assert all("en" in direction for direction in result["by_direction"])

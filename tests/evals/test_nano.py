@@ -77,8 +77,11 @@ def test_large_numbers_asked_are_held_out() -> None:
 def test_names_asked_across_languages_are_held_out_and_not_spelled_the_same() -> None:
     asked = list(words.translation_questions(120))
     assert {question.group for question in asked} == {"noun", "country"}
-    by_name = {name: word for word in lexicon.words() for name in word.names.values()}
-    assert all(question.expected in by_name and question.expected not in question.text for question in asked)
+    names = {name for word in lexicon.words() for name in word.names.values()}
+    assert all(question.expected in names for question in asked)
+    for index in range(200):
+        word, target = words._held_out_word(question_rng("a test", index), "country", "es")
+        assert lexicon.is_held_out(word, "es", target) and word.names["es"].casefold() != word.names[target].casefold()
 
 
 def test_needles_lie_in_held_out_prose_at_each_length(data: Path) -> None:
