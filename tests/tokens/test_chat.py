@@ -168,8 +168,8 @@ def test_videos_and_pictures_stand_where_they_stand_in_the_message(chat):
     content = (video(0.0, 0.5, value=0.25), Text("a"), picture(value=0.5), Text("b"), video(1.0, value=-1.0))
     stream = chat.encode([Message("user", content), say("user", "c")])
     text = read(chat, stream).replace("<|patch|>" * 4, "TILE").replace("<|vision_reserved_special_token_", "<|v")
-    first = "<|v2|><|v4|>0.0sTILE<|v4|>0.5sTILE<|v3|>"
-    assert f"\n\n{first}a<|image_start|><|image|>TILE<|image_end|>b<|v2|><|v4|>1.0sTILE<|v3|><|eot|>" in text
+    first = "<|v0|><|v3|>0.0sTILE<|v3|>0.5sTILE<|v1|>"
+    assert f"\n\n{first}a<|image_start|><|image|>TILE<|image_end|>b<|v0|><|v3|>1.0sTILE<|v1|><|eot|>" in text
     assert [tile.mean() for tile in stream.tiles] == [0.25, 0.25, 0.5, -1.0]
     assert (stream.token_ids == chat.tokenizer.special.patch).sum() == stream.num_tiles * VISION.tokens_per_tile
 

@@ -134,8 +134,8 @@ def test_the_processor_expands_a_picture_to_our_ids(chat, theirs, grid):
 def test_a_video_of_puna_is_text_that_their_tokenizer_reads_alike(chat, theirs):
     """The template refuses videos; whoever writes their tokens out, processor aside, gets our ids."""
     patches = "<|patch|>" * VISION.tokens_per_tile
-    frames = "".join(f"<|vision_reserved_special_token_4|>{time}{patches}" for time in ("0.0s", "0.5s", "12.2s"))
-    written = f"<|vision_reserved_special_token_2|>{frames}<|vision_reserved_special_token_3|>"
+    frames = "".join(f"<|vision_reserved_special_token_3|>{time}{patches}" for time in ("0.0s", "0.5s", "12.2s"))
+    written = f"<|vision_reserved_special_token_0|>{frames}<|vision_reserved_special_token_1|>"
     assert theirs.encode(written, add_special_tokens=False) == chat.video_ids([0.0, 0.5, 12.25])
 
 

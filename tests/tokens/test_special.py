@@ -94,9 +94,9 @@ def test_every_property_is_the_token_of_that_name():
         "tile_y": "tile_y_separator",
         "image": "image",
         "patch": "patch",
-        "video_start": "vision_reserved_special_token_2",
-        "video_end": "vision_reserved_special_token_3",
-        "frame": "vision_reserved_special_token_4",
+        "video_start": "vision_reserved_special_token_0",
+        "video_end": "vision_reserved_special_token_1",
+        "frame": "vision_reserved_special_token_3",
     }
     assert {attribute: special.name(getattr(special, attribute)) for attribute in names} == {k: f"<|{v}|>" for k, v in names.items()}
 
@@ -108,7 +108,7 @@ def test_only_ids_from_base_on_are_special():
 
 @pytest.mark.parametrize("layout", [llama4_layout(), compact_layout(8192)], ids=["llama4", "compact"])
 def test_the_ids_of_videos_stand_at_the_same_offsets_in_both_layouts(layout):
-    assert [token_id - layout.base for token_id in (layout.video_start, layout.video_end, layout.frame)] == [86, 87, 88]
+    assert [token_id - layout.base for token_id in (layout.video_start, layout.video_end, layout.frame)] == [82, 83, 87]
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_one():

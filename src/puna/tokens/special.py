@@ -142,21 +142,21 @@ class SpecialTokens:
         """The placeholder whose embedding a picture's row replaces."""
         return self.id("<|patch|>")
 
-    # Meta's reference has no ids for videos: what the released weights were trained with, if anything, is not known. These three are
-    # from the reserve that stands among the tokens of pictures, so that both layouts have them at the same offsets. [ours]
+    # Meta's reference has no ids for videos; what the released weights were trained with, if anything, is not known. These three are where a
+    # later tokenizer of Meta's with the same layout, and torchtune's Llama 4, have vid_start, vid_end and vid_frame_separator. [inferred]
 
     @property
     def video_start(self) -> int:
-        return self.id("<|vision_reserved_special_token_2|>")
+        return self.id("<|vision_reserved_special_token_0|>")
 
     @property
     def video_end(self) -> int:
-        return self.id("<|vision_reserved_special_token_3|>")
+        return self.id("<|vision_reserved_special_token_1|>")
 
     @property
     def frame(self) -> int:
         """Opens a frame of a video; its time, as plain text, and its tile's patch ids follow."""
-        return self.id("<|vision_reserved_special_token_4|>")
+        return self.id("<|vision_reserved_special_token_3|>")
 
     @property
     def stop_ids(self) -> tuple[int, int, int]:
