@@ -111,7 +111,7 @@ def maverick() -> ModelConfig:
 
 
 def behemoth() -> ModelConfig:
-    """The teacher: two and a half times the students' active size."""
+    """The teacher: 2.4 times the students' active size."""
     return scout(name="behemoth-pico", width=160, num_heads=5, expert_width=224)
 
 
