@@ -64,6 +64,7 @@ def test_between_two_foreign_languages_the_answer_is_in_the_one_asked_for() -> N
 def test_capitals_and_continents() -> None:
     by_letters = {country.letters: country for country in geography.countries()}
     assert by_letters["FR"].capital["ru"] == "Париж" and by_letters["FR"].of_country["fr"] == "de la France"
+    assert by_letters["NL"].of_country["es"] == "de los Países Bajos" and by_letters["PE"].of_country["es"] == "de Perú"
     assert by_letters["BR"].capital["ja"] == "ブラジリア" and by_letters["PH"].of_country["en"] == "the Philippines"
     assert by_letters["IQ"].capital["zh"] == "巴格达" and by_letters["BD"].capital["ko"] == "다카"
     assert geography.CONTINENTS["de"][by_letters["EG"].continent or 2] == "Afrika"

@@ -63,6 +63,11 @@ def test_a_fact_is_a_first_sentence_that_defines_its_title(data: Path) -> None:
     assert facts["What is an apple?"] == "An apple is a round fruit that grows on trees."
     assert facts["What is a boat?"] == "A boat is a thing that floats on the water."
     assert not any("Jane" in question for question in facts)
+    assert skills.fact("Table salt", "Table salt, is a mineral that people eat.") == (
+        "What is table salt?",
+        "Table salt is a mineral that people eat.",
+    )
+    assert skills.fact("Kingdom", "A kingdom is the period in history between.") is None
 
 
 def test_stories_are_about_their_hero_and_seldom_alike() -> None:

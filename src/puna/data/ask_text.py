@@ -287,7 +287,7 @@ ASK_CONTINENT: dict[str, str] = {
 # {of_country} is the country's name as it stands after "capital": bent where the language bends it (`geography`).
 ASK_CAPITAL: dict[str, str] = {
     "en": "What is the capital of {of_country}?",
-    "es": "¿Cuál es la capital de {of_country}?",
+    "es": "¿Cuál es la capital {of_country}?",
     "fr": "Quelle est la capitale {of_country} ?",
     "de": "Was ist die Hauptstadt {of_country}?",
     "pt": "Qual é a capital {of_country}?",

@@ -36,6 +36,7 @@ _OF: dict[str, str] = {
     "ru": "Франции|Германии|Испании|Италии|Португалии|Великобритании|Соединённых Штатов|Канады|Мексики|Бразилии|Аргентины|Чили|Колумбии|Перу|Кубы|Китая|Японии|Южной Кореи|Индии|Таиланда|Вьетнама|Саудовской Аравии|Ирана|Турции|Египта|Марокко|Нигерии|Кении|Греции|Швеции|Непала|Финляндии|Дании|Польши|Украины|Чехии|Швейцарии|Австрии|Бельгии|Нидерландов|Ирландии|России|Австралии|Пакистана|Филиппин|Бангладеш|Венгрии|Ирака",
 }
 _WITH_THE = frozenset("GB US NL PH".split())
+_SPANISH_ARTICLE = {"GB": "del Reino Unido", "NL": "de los Países Bajos", "IN": "de la India"}
 
 # Europe, Asia, Africa, North America, South America, Oceania.
 CONTINENTS: dict[str, tuple[str, ...]] = {
@@ -89,6 +90,7 @@ def _country(letters: str, code: str) -> Country:
     place = _WITH_CAPITAL.index(letters)
     capital = {language: _CAPITALS[language].split("|")[place] for language in LANGUAGES}
     of_country = {language: _OF[language].split("|")[place] if language in _OF else names[language] for language in LANGUAGES}
+    of_country["es"] = _SPANISH_ARTICLE.get(letters, f"de {names['es']}")
     if letters in _WITH_THE:
         of_country["en"] = f"the {names['en']}"
     return Country(letters, code, names, capital, of_country, continent)

@@ -18,8 +18,8 @@ _LONGEST, _SHORTEST = 100, 12
 # A translation this much longer or shorter than is usual for its language has lost or gained a clause.
 _RATIO = 1.45
 _SENTENCE = re.compile(r"[^.!?。！？।؟…]+[.!?。！？।؟…]+[”\"»“’]*")
-# Speech comes apart when it is cut into sentences; digits, brackets and dashes mostly stand in headings and notes.
-_BROKEN = re.compile(r"[\"“”„«»「」『』‘()\[\]{}<>*_|#0-9०-९—–/]|--|\.\.|…")
+# Speech comes apart when it is cut into sentences; digits, brackets, dashes and colons mostly stand in headings and notes.
+_BROKEN = re.compile(r"[\"“”„«»「」『』‘()\[\]{}<>*_|#0-9०-९—–/:：]|--|\.\.|…")
 _END = tuple(".!?。！？।؟")
 
 Passage = Mapping[str, str]

@@ -41,6 +41,10 @@ _TOO_SPECIAL = re.compile(
 )
 
 
+# Where the dump lost a name or a number, the sentence ends too early.
+_CUT_SHORT = re.compile(r" (?:a|an|and|at|between|by|for|from|in|is|of|on|or|than|the|to|with)\.$| ,|, ?,")
+
+
 @cache
 def facts() -> tuple[Turn, ...]:
     """("What is an apple?", "An apple is ...") for the common topics of Simple English Wikipedia, the commonest words first.
@@ -66,11 +70,13 @@ def fact(title: str, body: str) -> Turn | None:
     if not match or match["title"].lower() != title.lower() or len(title.split()) > 2 or not title.replace(" ", "").isascii():
         return None
     sentence = re.sub(r" \([^)]*\)", "", match[0]).strip()
-    if not title.replace(" ", "").isalpha() or _TOO_SPECIAL.search(sentence) or len(sentence) > 120 or sentence.count(". "):
+    sentence = re.sub(r"^([^,]{1,40}), (is|are) ", r"\1 \2 ", sentence)
+    is_special = not title.replace(" ", "").isalpha() or _TOO_SPECIAL.search(sentence)
+    if is_special or _CUT_SHORT.search(sentence) or len(sentence) > 120 or sentence.count(". "):
         return None
-    # The article's own use tells a common noun from a name.
+    # The article's own use tells a common noun from a name; so does a second word that is written small.
     common = title[0].lower() + title[1:]
-    name = common if body.count(f" {common}") >= 2 else title
+    name = common if body.count(f" {common}") >= 2 or title.partition(" ")[2][:1].islower() else title
     verb = "are" if re.match(rf"^(?:\w+ )?{re.escape(match['title'])},? are ", sentence) else "is"
     return f"What {verb} {(match['article'] or '').lower()}{name}?", sentence
 
