@@ -20,11 +20,11 @@ from puna.data.languages import LANGUAGES
 from puna.data.samples import sample
 
 _SUM = re.compile(r"(\d+) ?([-−+×x*÷/:]) ?(\d+)")
-_SIGNS = {"−": "-", "x": "×", "*": "×", "/": "÷", ":": "÷"}
+_SIGNS: dict[str, str] = {"−": "-", "x": "×", "*": "×", "/": "÷", ":": "÷"}
 
 
 def _problems(text: str) -> list[Problem]:
-    return [Problem(int(a), _SIGNS.get(sign, sign), int(b)) for a, sign, b in _SUM.findall(text)]
+    return [Problem(int(a), _SIGNS.get(sign) or sign, int(b)) for a, sign, b in _SUM.findall(text)]
 
 
 def test_held_out_pairs_have_two_digits_in_any_order_and_are_one_in_sixteen() -> None:
