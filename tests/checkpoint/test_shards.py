@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -157,3 +158,32 @@ def test_a_broken_index_is_refused(content: str, tmp_path: Path) -> None:
         CheckpointError, match="model.safetensors.index.json (is not readable JSON|must hold a JSON object|has no weight_map)"
     ):
         read(tmp_path)
+
+
+def test_tensors_of_several_kinds_in_one_file_lie_aligned_and_whole(tmp_path: Path) -> None:
+    tensors = {
+        "a": torch.tensor([1.5]).bfloat16(),
+        "b": torch.tensor([2, 3]),
+        "c": torch.tensor([4], dtype=torch.int32),
+        "d": torch.ones(3),
+    }
+    write_shards(tmp_path, [Planned({k: (tuple(t.shape), t.dtype) for k, t in tensors.items()}, lambda: reversed(tensors.items()))], 1)
+    assert_equal(read(tmp_path), tensors)
+    assert {name: t.dtype for name, t in read(tmp_path).items()} == {name: t.dtype for name, t in tensors.items()}
+
+
+def test_a_full_disk_is_named_and_leaves_the_earlier_save_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, state(0), torch.float32, 1)
+    plain_open = Path.open
+
+    def full_after_two(self: Path, *args: Any, **options: Any) -> Any:
+        if "00003" in self.name and "wb" in args:
+            raise OSError(28, "No space left on device")
+        return plain_open(self, *args, **options)
+
+    monkeypatch.setattr(Path, "open", full_after_two)
+    with pytest.raises(CheckpointError, match=r"00003-of-00005.safetensors.tmp: writing \d+ bytes failed: .*No space left"):
+        write(tmp_path, state(1), torch.float32, 1)
+    monkeypatch.undo()
+    assert_equal(read(tmp_path), state(0))
+    assert not list(tmp_path.glob("*.tmp"))

@@ -28,7 +28,7 @@ _TARGETS = ["Linear", "Embedding"]
 
 # How the integers were found, or how a program may compute with them: they say nothing about what the weights are.
 _BOOKKEEPING = frozenset(
-    "quantization_status global_compression_ratio ignore version observer observer_kwargs scale_dtype zp_dtype".split()
+    "dequantize quantization_status global_compression_ratio ignore version observer observer_kwargs scale_dtype zp_dtype".split()
 )
 
 
@@ -111,6 +111,8 @@ def scheme_to_hf(scheme: Scheme) -> dict[str, Any]:
         "quant_method": _METHOD,
         "format": FORMAT,
         "quantization_status": "compressed",
+        # transformers then loads plain bf16 weights; without it, it stumbles over the embedding (5.23). Others ignore the word. [hf]
+        "dequantize": True,
         "config_groups": {"group_0": group},
         "ignore": _FLOATS_HF,
         "kv_cache_scheme": None,

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -197,19 +197,24 @@ def _write_file(path: Path, shard: Sequence[Planned]) -> None:
         header[name] = {"dtype": KINDS[dtype], "shape": shape, "data_offsets": (starts[name], end)}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    data = 8 + len(text)
     try:
         with path.open("wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
-            file.truncate(8 + len(text) + end)
+            file.truncate(data + end)
             for planned in shard:
-                for name, tensor in planned.make():
-                    shape, dtype = tensors[name]
-                    assert (tuple(tensor.shape), tensor.dtype) == (shape, dtype), f"{name} is not what was planned"
-                    file.seek(8 + len(text) + starts.pop(name))
-                    file.write(tensor.detach().to("cpu").contiguous().view(-1).view(torch.uint8).numpy().data)
+                _write_tensors(file, planned, {name: data + starts[name] for name in planned.tensors})
     except OSError as error:
-        raise CheckpointError(f"{path}: writing {8 + len(text) + end} bytes failed: {error}") from error
-    assert not starts, f"planned but not made: {sorted(starts)}"
+        raise CheckpointError(f"{path}: writing {data + end} bytes failed: {error}") from error
+
+
+def _write_tensors(file: BinaryIO, planned: Planned, places: dict[str, int]) -> None:
+    """A function of its own, so that its last tensor is let go before the next source is read."""
+    for name, tensor in planned.make():
+        assert (tuple(tensor.shape), tensor.dtype) == planned.tensors[name], f"{name} is not what was planned"
+        file.seek(places.pop(name))
+        file.write(tensor.detach().to("cpu").contiguous().view(-1).view(torch.uint8).numpy().data)
+    assert not places, f"planned but not made: {sorted(places)}"
 
 
 def _num_bytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:
