@@ -142,8 +142,9 @@ class SpecialTokens:
         """The placeholder whose embedding a picture's row replaces."""
         return self.id("<|patch|>")
 
-    # Meta's reference has no ids for videos; what the released weights were trained with, if anything, is not known. These three are where a
-    # later tokenizer of Meta's with the same layout, and torchtune's Llama 4, have vid_start, vid_end and vid_frame_separator. [inferred]
+    # Meta's reference has no ids for videos; what the released weights were trained with, if anything, is not known. These three are
+    # where a later tokenizer of Meta's with the same layout, and torchtune's Llama 4, have vid_start, vid_end and
+    # vid_frame_separator. [inferred]
 
     @property
     def video_start(self) -> int:
