@@ -62,6 +62,19 @@ def test_weights_too_small_for_a_scale_become_zero_and_not_infinite() -> None:
     assert quantized.values.tolist() == [[0, 0]] and bool(dequantize(quantized).eq(0).all())
 
 
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+def test_blocks_of_rows_change_nothing(scheme: Scheme, monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = matrix()
+    whole = quantize(weight, scheme)
+    words, restored, error = pack(whole.values, scheme.bits), dequantize(whole), relative_error(weight, whole)
+    monkeypatch.setattr("puna.checkpoint.quantized._BLOCK", 5 * 48)  # 24 rows: 5, 5, 5, 5 and 4
+    parts = quantize(weight, scheme)
+    assert torch.equal(parts.values, whole.values) and torch.equal(parts.scales, whole.scales)
+    assert torch.equal(pack(parts.values, scheme.bits), words) and torch.equal(dequantize(parts), restored)
+    assert torch.equal(unpack(words, scheme.bits, 48), whole.values)
+    assert relative_error(weight, parts) == pytest.approx(error, rel=1e-6)
+
+
 def test_a_group_of_zeros_stays_zero() -> None:
     weight = torch.cat((torch.zeros(1, 16), torch.ones(1, 16)), dim=1)
     quantized = quantize(weight, Scheme(8, 16))

@@ -69,6 +69,40 @@ def test_a_hugging_face_directory_is_shown_by_its_config_alone(puna, tmp_path) -
     assert "feed-forward  dEdE dEdE" in outcome.out
 
 
+@pytest.mark.parametrize("storage", ["bf16", "int8"])
+def test_a_directory_with_weights_says_how_they_are_stored(puna, storage: str, tmp_path) -> None:
+    from puna.checkpoint import save_model
+    from puna.testing.models import tiny_model
+
+    model = tiny_model()
+    directory = save_model(model, tmp_path / "model", storage=storage)
+    size = (directory / "model.safetensors").stat().st_size
+    shown = json.loads(puna("show", str(directory), "--json").out)["stored"]
+    num_parameters = sum(p.numel() for p in model.parameters())
+    assert (shown["bytes"], sum(shown["parameters"].values())) == (size, num_parameters)
+    assert shown["bits_per_weight"] == pytest.approx(8 * size / num_parameters)
+    assert shown["scheme"] == (None if storage == "bf16" else {"bits": 8, "group": None})
+    out = puna("show", str(directory)).out
+    assert f"stored     {size:,} bytes" in out and f"k in {storage}" in out
+    assert ("int8, one scale a row" in out) == (storage == "int8")
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_a_preset_that_does_not_ship_says_so(puna) -> None:
+    assert "stored     nowhere here" in puna("show", "maverick").out
+    assert json.loads(puna("show", "maverick", "--json").out)["stored"] is None
+
+
+def test_damaged_weights_are_a_mistake_and_not_a_figure(puna, tmp_path) -> None:
+    from puna.checkpoint import save_model
+    from puna.testing.models import tiny_model
+
+    directory = save_model(tiny_model(), tmp_path / "model")
+    (directory / "model.safetensors").write_bytes(b"short")
+    outcome = puna("show", str(directory))
+    assert (outcome.code, outcome.out) == (2, "") and "is not a whole safetensors file" in outcome.err
+
+
 def test_a_directory_without_a_config_is_a_mistake(puna, tmp_path) -> None:
     outcome = puna("show", str(tmp_path))
     assert (outcome.code, outcome.out) == (2, "")

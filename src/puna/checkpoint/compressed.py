@@ -2,7 +2,7 @@
 
 Of a quantised matrix `x.weight` [O, I] the file holds `x.weight_packed` (words int32), `x.weight_scale` [O, G] and `x.weight_shape`.
 Routed experts, one tensor for all of them in the bf16 form, are matrices of their own here: `experts.3.gate_proj`, `up_proj` and
-`down_proj`, output-major as every linear layer's. The format is called "pack-quantized". [hf: compressed-tensors]
+`down_proj`, output-major as every linear layer's. The format is called "pack-quantized". [ct]
 
 Integers: linear layers, embedding, head. Floats: the routers and the patch embedding, whose few weights decide much, norms, biases and
 the vision tower's tables. [ours]
@@ -111,7 +111,7 @@ def scheme_to_hf(scheme: Scheme) -> dict[str, Any]:
         "quant_method": _METHOD,
         "format": FORMAT,
         "quantization_status": "compressed",
-        # transformers then loads plain bf16 weights; without it, it stumbles over the embedding (5.23). Others ignore the word. [hf]
+        # transformers then loads plain bf16 weights; without it, it stumbles over the embedding (5.23). Others ignore the word. [hf] [ct]
         "dequantize": True,
         "config_groups": {"group_0": group},
         "ignore": _FLOATS_HF,

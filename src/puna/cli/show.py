@@ -222,8 +222,11 @@ def _storage_lines(storage: "Storage | None") -> list[str]:
     if storage is None:
         return ["  [bold]stored[/bold]     nowhere here: these are the figures of the shape alone"]
     kinds = ", ".join(f"{short_count(number)} in {kind}" for kind, number in storage.by_kind.items())
-    how = [] if storage.scheme is None else [f"             {storage.scheme}"]
-    return [f"  [bold]stored[/bold]     {storage.num_bytes:,} bytes, {storage.bits_per_weight:.2f} bits a weight: {kinds}", *how]
+    how = "" if storage.scheme is None else f"; {storage.scheme}"
+    return [
+        f"  [bold]stored[/bold]     {storage.num_bytes:,} bytes, {storage.bits_per_weight:.2f} bits a weight",
+        f"             {kinds}{how}",
+    ]
 
 
 def _table(*columns: str) -> Any:
