@@ -10,7 +10,7 @@ import torch
 from PIL import Image as Pillow
 
 import puna
-from puna.checkpoint import CheckpointError, save_model
+from puna.checkpoint import CheckpointError, convert_model, save_model
 from puna.engine import ContextError, SamplingError
 from puna.messages import RequestError
 from puna.model import Batch, Model
@@ -371,3 +371,11 @@ def test_logits_take_tiles_in_the_order_of_their_patch_tokens(pipeline: Pipeline
 def test_ids_that_do_not_exist_are_refused(pipeline: Pipeline, ids: list[Any]) -> None:
     with pytest.raises(RequestError, match="0 to 383"):
         pipeline.logits(ids)
+
+
+def test_an_int8_directory_answers_as_its_bf16_conversion(tmp_path: Path) -> None:
+    tokenizer = byte_tokenizer()
+    integers = save_model(tiny_model(seed=3), tmp_path / "int8", tokenizer, storage="int8")
+    floats = convert_model(integers, tmp_path / "bf16", tokenizer).directory
+    ids = list(range(40))
+    assert torch.equal(load(integers).logits(ids), load(floats).logits(ids))
