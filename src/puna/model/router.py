@@ -47,6 +47,7 @@ class Router(nn.Module):
     def count(self, expert_ids_T: Tensor) -> None:
         """Add to `tokens_per_expert`, and tell who watches, where someone asked for it."""
         if self.tokens_per_expert is not None:
-            self.tokens_per_expert += torch.bincount(expert_ids_T, minlength=len(self.tokens_per_expert))
+            # Not bincount, which on a GPU would wait for the largest id.
+            self.tokens_per_expert.scatter_add_(0, expert_ids_T, torch.ones_like(expert_ids_T))
         if self.watch is not None:
             self.watch(expert_ids_T)
