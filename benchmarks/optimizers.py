@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from puna.config import ModelConfig, every_nth_layer
 from puna.data.chance import generator
 from puna.data.pack import TextShards, prepare
 from puna.model import Batch, Model
 from puna.model.loss import next_token_loss
+from puna.presets import pico_scout
 from puna.stream import Stream
 from puna.train import Run, Stage, train
 from puna.train.objective import hidden_states
@@ -81,41 +81,11 @@ ARMS = (
 )
 
 
-def pico() -> ModelConfig:
-    """Four layers of Scout's pattern, four experts, no vision."""
-    return ModelConfig(
-        name="pico",
-        vocab_size=NUM_RANKS + 128,
-        width=96,
-        num_layers=4,
-        num_heads=3,
-        num_kv_heads=1,
-        head_width=32,
-        expert_width=128,
-        dense_width=256,
-        num_experts=4,
-        moe_layers=every_nth_layer(1, 4),
-        nope_layers=every_nth_layer(4, 4),
-        chunk=64,
-        qk_norm=True,
-        floor_scale=64.0,
-        max_positions=4096,
-        bos_id=NUM_RANKS,
-        eos_ids=(NUM_RANKS + 1,),
-        pad_id=NUM_RANKS + 18,
-        image_start_id=NUM_RANKS + 80,
-        image_end_id=NUM_RANKS + 81,
-        image_id=NUM_RANKS + 90,
-        patch_id=NUM_RANKS + 92,
-        vision=None,
-    )
-
-
 def measure(arm: Arm, rate: float, seed: int, steps: int, shards: TextShards, held_out: TextShards) -> Score:
     """Train one model and score it."""
     stage = Stage(name="prose", steps=steps, warmup=max(1, steps // 15), decay=steps // 3, source=Prose(shards, seed))
     run = Run(
-        config=pico(),
+        config=pico_scout(NUM_RANKS),
         stages=[stage],
         tokens_per_batch=TOKENS_PER_BATCH,
         lr=rate,

@@ -49,6 +49,7 @@ from puna.model import Batch, Model
 from puna.model.init import initialize
 from puna.model.loss import next_token_loss
 from puna.model.vision import VisionTower
+from puna.presets import pico_scout
 from puna.stream import Stream
 from puna.tokens.bpe import Tokenizer
 from puna.tokens.chat import ChatFormat
@@ -75,34 +76,7 @@ VISION = VisionConfig(tile_size=64, patch_size=8, width=64, num_layers=2, num_he
 
 def scout(**changes: Any) -> ModelConfig:
     """pico Scout: four layers, all MoE, the last one NoPE; four experts beside the shared one; chunks of 64."""
-    base = NUM_RANKS
-    config = ModelConfig(
-        name="scout-pico",
-        vocab_size=base + 128,
-        width=96,
-        num_layers=4,
-        num_heads=3,
-        num_kv_heads=1,
-        head_width=32,
-        expert_width=128,
-        dense_width=256,
-        num_experts=4,
-        moe_layers=every_nth_layer(1, 4),
-        nope_layers=every_nth_layer(4, 4),
-        chunk=64,
-        qk_norm=True,
-        floor_scale=64.0,
-        max_positions=4096,
-        bos_id=base,
-        eos_ids=(base + 1, base + 7, base + 8),
-        pad_id=base + 18,
-        image_start_id=base + 80,
-        image_end_id=base + 81,
-        image_id=base + 90,
-        patch_id=base + 92,
-        vision=VISION,
-    )
-    return replace(config, **changes)
+    return replace(pico_scout(NUM_RANKS), **{"vision": VISION, **changes})
 
 
 def maverick() -> ModelConfig:

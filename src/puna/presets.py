@@ -148,6 +148,27 @@ def nano_guard() -> ModelConfig:
     )
 
 
+def pico_scout(num_ranks: int) -> ModelConfig:
+    """Scout's pattern over `num_ranks` BPE ids at about a million parameters, text only: for experiments of minutes. [ours]"""
+    shape = replace(
+        nano_scout(),
+        name="scout-pico",
+        width=96,
+        num_layers=4,
+        head_width=32,
+        expert_width=128,
+        dense_width=256,
+        num_experts=4,
+        moe_layers=every_nth_layer(1, 4),
+        nope_layers=every_nth_layer(4, 4),
+        chunk=64,
+        floor_scale=64.0,
+        max_positions=4096,
+        vision=None,
+    )
+    return with_vocabulary(shape, num_ranks)
+
+
 PRESETS: dict[str, Callable[[], ModelConfig]] = {
     "scout": scout,
     "maverick": maverick,
