@@ -1,7 +1,8 @@
 """What every test runs under: one torch thread; and memory that is poisoned until somebody writes it, for those who ask."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,3 +30,22 @@ def poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for owner, name in [(torch, "empty"), (torch, "empty_like"), (torch, "empty_strided"), (torch.Tensor, "new_empty")]:
         monkeypatch.setattr(owner, name, poisoned(getattr(owner, name)))
+
+
+@pytest.fixture(scope="session")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny data mirror, made once."""
+    from puna.testing.mirror import write_mirror
+
+    root = tmp_path_factory.mktemp("mirror")
+    write_mirror(root)
+    return root
+
+
+@pytest.fixture
+def data(mirror: Path) -> Iterator[Path]:
+    """PUNA_DATA_MIRROR and a manifest that describe `mirror`; all caches fresh."""
+    from puna.testing.mirror import in_use
+
+    with in_use(mirror):
+        yield mirror
