@@ -2,11 +2,11 @@
 
     python benchmarks/train_step.py [--rounds 5] [--threads 2] [--device cpu] [--skip-peer]
 
-Forward and backward in bf16, no optimiser. Rounds are interleaved, so that a neighbour on the machine hits all contestants alike, and
-the limit (the best large bf16 product) is measured in every round. Three shapes: *tiny* (width 256, 4 layers, 16 experts, text; the peer
-runs it too, on the same tokens), *scout-nano* with its pictures, and *width 512*. Counted as work are the products of forward and
-backward that the result needs: weights that a token meets, and the causal half of attention. On a GPU the step is first checked
-against the CPU's. Prints a card, and one JSON line last.
+Forward and backward in the machine's fast precision (bf16 where it has products in it), no optimiser. Rounds are interleaved, so that a
+neighbour on the machine hits all contestants alike, and the limit (the best large product in that precision) is measured in every round.
+Three shapes: *tiny* (width 256, 4 layers, 16 experts, text; the peer runs it too, on the same tokens), *scout-nano* with its pictures, and
+*width 512*. Counted as work are the products of forward and backward that the result needs: weights that a token meets, and the causal
+half of attention. On a GPU the step is first checked against the CPU's. Prints a card, and one JSON line last.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from torch import Tensor
 from puna.config import ModelConfig, every_nth_layer
 from puna.kernels.attention import segments
 from puna.kernels.fusion import fused_elementwise
+from puna.kernels.precision import fast_dtype, training_precision
 from puna.model import Batch, Model
 from puna.model.count import count_parameters
 from puna.model.init import initialize
@@ -112,9 +113,10 @@ class Contestant:
 def loss_of(model: Model, batch: Batch) -> Tensor:
     """The loss of one batch whose every token is scored, ready for its backward."""
     device = batch.token_ids.device
+    dtype = fast_dtype(device.type)
     targets = batch.token_ids.roll(-1) % model.config.bos_id
-    with torch.autocast(device.type, torch.bfloat16):
-        hidden = model(batch).to(torch.bfloat16)
+    with training_precision(device.type):
+        hidden = model(batch).to(dtype)
     return next_token_loss(hidden, model.text.head.weight, targets, torch.ones(len(batch), device=device), 1e-4).total
 
 
@@ -171,7 +173,7 @@ def peer(config: ModelConfig, streams: list[Stream], device: str) -> Contestant:
     ids = torch.from_numpy(np.stack([stream.token_ids for stream in streams])).to(device)
 
     def step() -> None:
-        with torch.autocast(device, torch.bfloat16):
+        with training_precision(device):
             loss = model(input_ids=ids, labels=ids, use_cache=False).loss
         loss.backward()
         model.zero_grad()
@@ -210,13 +212,14 @@ def main() -> None:
                 contestant.seconds.append(taken)
         limit = max(limit, matmul_limit(options.device))
     print(f"{platform.processor() or platform.machine()}, {options.threads} threads, torch {torch.__version__}")
-    print(f"bf16 matmul limit {limit / 1e9:,.0f} GFLOP/s")
+    precision = str(fast_dtype(options.device)).removeprefix("torch.")
+    print(f"{precision} matmul limit {limit / 1e9:,.0f} GFLOP/s")
     results = {}
     for each in contestants:
         share = each.flops / each.tokens * each.rate / limit
         results[each.name] = {"tokens_per_s": round(each.rate), "share_of_limit": round(share, 3)}
         print(f"  {each.name:34s} {each.rate:8,.0f} tokens/s   {share:5.1%} of the limit")
-    summary: dict[str, object] = {"limit_gflops": round(limit / 1e9), "steps": results}
+    summary: dict[str, object] = {"precision": precision, "limit_gflops": round(limit / 1e9), "steps": results}
     if not options.skip_peer:
         ratio = contestants[0].rate / contestants[1].rate
         summary["times_transformers"] = round(ratio, 2)

@@ -173,8 +173,8 @@ def test_rows_come_fast_enough_for_two_cores(data: Path) -> None:
     mixture = Mixture(_without_text())
     for index in range(60):
         mixture.sample(1, index)
-    started = time.perf_counter()
+    started = time.process_time()
     for index in range(200):
         mixture.sample(2, index)
-    # Some thousand rows a second on an idle core; the bound is loose because tests share machines.
-    assert time.perf_counter() - started < 2.0
+    # Some thousand rows a second on an idle core; the bound is loose, and counts this process alone, because tests share machines.
+    assert time.process_time() - started < 2.0

@@ -10,6 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from puna.kernels.precision import fast_dtype
 from puna.model import Model
 from puna.model.loss import next_token_loss
 from puna.testing.models import tiny_config, tiny_model
@@ -107,10 +108,21 @@ def test_a_share_scales_the_gradient_and_not_the_reported_loss() -> None:
     assert torch.equal(*totals)
 
 
-def test_hidden_states_are_those_of_autocast() -> None:
+@pytest.mark.parametrize("has_bf16", [False, True])
+def test_training_computes_in_bf16_where_the_machine_has_products_in_it(has_bf16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without, torch's bf16 products on a CPU are scalar code: a hundred times slower than fp32."""
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_bf16)
+    fast_dtype.cache_clear()
+    try:
+        check_hidden_states(torch.bfloat16 if has_bf16 else torch.float32)
+    finally:
+        fast_dtype.cache_clear()
+
+
+def check_hidden_states(dtype: torch.dtype) -> None:
     model = tiny_model(tiny_config(vision=None))
     data = pack(Alphabets(), 0, 0, 64)
     hidden = hidden_states(model, data.batch)
-    assert hidden.dtype == torch.bfloat16 and hidden.shape == (64, model.config.width)
+    assert hidden.dtype == dtype and hidden.shape == (64, model.config.width)
     loss = next_token_loss(hidden, model.text.head.weight, data.targets, data.weights, 0.0)
     assert torch.equal(loss.total.detach(), NextToken(z_loss=0.0)({"tiny": model}, data, 0, 0.0)["tiny"].total)

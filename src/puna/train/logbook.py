@@ -13,9 +13,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from rich.console import Console
 from torch import Tensor
 
+from puna.kernels.precision import fast_dtype
 from puna.train.events import EventFile
 from puna.train.guard import Reading
 from puna.train.learner import Learner
@@ -45,7 +47,8 @@ class Logbook:
             cut_behind(out / name, position.step)
         self.events = EventFile(out / "tensorboard", position.step + 1)
         self.limit = matmul_limit(run.device)
-        console.print(f"this machine multiplies bf16 matrices at {self.limit / 1e12:.1f} TFLOP/s on {run.device}")
+        precision = str(fast_dtype(torch.device(run.device).type)).removeprefix("torch.")
+        console.print(f"{run.device} multiplies {precision} matrices at {self.limit / 1e9:,.0f} GFLOP/s; training runs in {precision}")
         self.token_flops = sum(flops_per_token(config) for config in run.configs.values())
         self.tile_flops = sum(flops_per_tile(config) for config in run.configs.values())
         self.names = tuple(run.configs)

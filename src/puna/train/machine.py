@@ -1,19 +1,23 @@
-"""What this machine could do: its bf16 matrix limit, measured once, and the products that a training token costs."""
+"""What this machine could do: its matrix limit, measured once, and the products that a training token costs."""
 
 import time
 
 import torch
 
 from puna.config import ModelConfig
+from puna.kernels.precision import fast_dtype
 from puna.model.count import count_parameters
 
 _MEASURE_S = 0.1
 
 
 def matmul_limit(device: str) -> float:
-    """FLOP/s of one large bf16 product on `device`: the best of those that a tenth of a second holds, after one to wake it up."""
+    """FLOP/s of one large product on `device`, in the precision that training takes there.
+
+    The best of those that a tenth of a second holds, after one to wake it up.
+    """
     rows, width = (2048, 1024) if device == "cpu" else (8192, 8192)
-    a, b = (torch.randn(shape, device=device).to(torch.bfloat16) for shape in ((rows, width), (width, width)))
+    a, b = (torch.randn(shape, device=device).to(fast_dtype(torch.device(device).type)) for shape in ((rows, width), (width, width)))
     float((a @ b)[0, 0])
     best = float("inf")
     started = time.perf_counter()

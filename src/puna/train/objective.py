@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-import torch
 from torch import Tensor
 
+from puna.kernels.precision import fast_dtype, training_precision
 from puna.model import Batch, Model
 from puna.model.loss import next_token_loss
 from puna.train.packing import TrainingBatch
@@ -58,6 +58,7 @@ class NextToken:
 
 
 def hidden_states(model: Model, batch: Batch) -> Tensor:
-    """`[T, D]` in bf16, computed under autocast: what a head's chunked loss reads. Differentiable unless called under `no_grad`."""
-    with torch.autocast(batch.token_ids.device.type, torch.bfloat16):
-        return model(batch).to(torch.bfloat16)
+    """`[T, D]` in the machine's fast precision: what a head's chunked loss reads. Differentiable unless called under `no_grad`."""
+    device = batch.token_ids.device.type
+    with training_precision(device):
+        return model(batch).to(fast_dtype(device))

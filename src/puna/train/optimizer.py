@@ -12,6 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from puna.kernels.precision import fast_dtype
+
 # Coefficients of the quintic iteration [paper: Jordan et al. 2024]: fast inflation of small singular values, not exact convergence.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _STEPS = 5
@@ -24,8 +26,11 @@ OptimizerName = Literal["muon", "adamw"]
 
 
 def orthogonalize(update: Tensor) -> Tensor:
-    """The (approximate) nearest semi-orthogonal matrix of the last two axes; leading axes are a batch (experts). bf16 inside."""
-    x = update.to(torch.bfloat16)
+    """The (approximate) nearest semi-orthogonal matrix of the last two axes; leading axes are a batch (experts).
+
+    Inside in the machine's fast precision: bf16 is enough.
+    """
+    x = update.to(fast_dtype(update.device.type))
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT

@@ -18,6 +18,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from puna.kernels.fusion import fused_elementwise
+from puna.kernels.precision import training_precision
 from puna.model.vision import VisionTower
 from puna.train.optimizer import build_optimizers
 from puna.train.schedule import warmup_stable_decay
@@ -125,7 +126,7 @@ def warm_up(
     optimizers = build_optimizers(readout, lr, weight_decay=0.01)
     started = time.monotonic()
     for step in track(range(steps), "warming up vision", console=console):
-        with fused_elementwise(fuse), torch.autocast(device.type, torch.bfloat16):
+        with fused_elementwise(fuse), training_precision(device.type):
             seen = measure(readout, batches(step))
             seen.loss.backward()
         rate = warmup_stable_decay(step, warmup=40, total=steps, decay=steps // 3)
