@@ -321,10 +321,10 @@ def test_a_mistake_raises_when_the_call_is_made_and_not_at_the_first_chunk(
 
 
 def test_an_option_that_does_not_exist_is_not_swallowed(pipeline: Pipeline) -> None:
-    with pytest.raises(TypeError, match="top_k"):
-        pipeline.chat(HELLO, top_k=5)
-    with pytest.raises(TypeError, match="top_k"):
-        pipeline.generate("x", top_k=5)
+    with pytest.raises(TypeError, match="top_q"):
+        pipeline.chat(HELLO, top_q=5)
+    with pytest.raises(TypeError, match="top_q"):
+        pipeline.generate("x", top_q=5)
 
 
 def test_a_model_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

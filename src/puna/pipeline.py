@@ -3,6 +3,7 @@
 messages -> `Stream` (tokens.chat, media) -> engine -> ids -> text. Stop strings live here; HTTP does not.
 """
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from puna.checkpoint import load_model
 from puna.config import ModelConfig
-from puna.engine import Sampling, check_prompt, generate
+from puna.engine import Drafter, Engine, Generation, Grammar, GrammarCompiler, Request, Sampling, Settings
 from puna.media import video_tokens
 from puna.messages import MessageLike, RequestError, read_messages
 from puna.model import Batch, Model
@@ -64,11 +65,17 @@ def shipped_models() -> dict[str, Path]:
     return {path.name: path for path in sorted(root.iterdir()) if (path / "config.json").is_file()} if root.is_dir() else {}
 
 
-def load(name_or_path: str | Path = "scout-nano", dtype: str | torch.dtype | None = None, device: str = "cpu") -> "Pipeline":
+def load(
+    name_or_path: str | Path = "scout-nano",
+    dtype: str | torch.dtype | None = None,
+    device: str = "cpu",
+    settings: Settings | None = None,
+    drafter: Drafter | None = None,
+) -> "Pipeline":
     """Load a shipped nano by name, or a Hugging Face directory by path.
 
     dtype: "float32", "bfloat16" or a torch dtype; by default what suits the device: bfloat16, or float32 for a nano on a CPU, where a
-    small model in fp32 is as fast and exact.
+    small model in fp32 is as fast and exact. `settings` and `drafter` are the engine's: memory, streams, batch invariance; drafts.
     """
     path = shipped_models().get(str(name_or_path), Path(name_or_path))
     if not path.is_dir():
@@ -78,7 +85,8 @@ def load(name_or_path: str | Path = "scout-nano", dtype: str | torch.dtype | Non
     chosen = _dtype(dtype) if dtype is not None else _default_dtype(path, device)
     model = load_model(path, chosen, device).eval().requires_grad_(False)
     tokenizer = Tokenizer.from_hf(path)
-    return Pipeline(name_or_path if isinstance(name_or_path, str) else name_or_path.name, model, tokenizer)
+    name = name_or_path if isinstance(name_or_path, str) else name_or_path.name
+    return Pipeline(name, model, tokenizer, settings=settings, drafter=drafter)
 
 
 def _dtype(dtype: str | torch.dtype) -> torch.dtype:
@@ -94,14 +102,39 @@ def _default_dtype(path: Path, device: str) -> torch.dtype:
 
 
 class Pipeline:
-    """A model, its tokenizer and its chat format. Not for use from several threads at once: one generation at a time."""
+    """A model, its tokenizer and its chat format, over one engine. Several threads may ask at once: their requests share its steps."""
 
-    def __init__(self, name: str, model: Model, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, name: str, model: Model, tokenizer: Tokenizer, *, settings: Settings | None = None, drafter: Drafter | None = None
+    ) -> None:
         self.name = name
         self.model = model
         self.tokenizer = tokenizer
         self.config: ModelConfig = model.config
         self.chat_format = ChatFormat(tokenizer, model.config.vision)
+        self._settings = settings or Settings(max_streams=16)
+        self._drafter = drafter
+        self._engine: Engine | None = None
+        self._grammars: GrammarCompiler | None = None
+        self._making = threading.RLock()
+
+    @property
+    def engine(self) -> Engine:
+        """Made at the first request: from then on memory for keys and values is taken."""
+        with self._making:
+            if self._engine is None:
+                self._engine = Engine(self.model, self._settings, drafter=self._drafter, grammars=self._compiler)
+            return self._engine
+
+    def _compiler(self) -> GrammarCompiler:
+        """Reads the bytes of every token once, when a grammar is first asked for."""
+        with self._making:
+            if self._grammars is None:
+                known = self.tokenizer.vocab_size
+                token_bytes = [self.tokenizer.token_bytes(i) if i < known else b"" for i in range(self.config.vocab_size)]
+                special = range(self.tokenizer.special.base, self.config.vocab_size)
+                self._grammars = GrammarCompiler(token_bytes, special, self.config.eos_ids, self.tokenizer.encode)
+            return self._grammars
 
     def encode(self, messages: Sequence[MessageLike], tools: Sequence[Mapping[str, Any]] | None = None) -> Stream:
         """The stream that the model would read, generation prompt included."""
@@ -110,39 +143,53 @@ class Pipeline:
 
     def chat(self, messages: Sequence[MessageLike], **options: Any) -> Reply:
         """The whole answer; options as in `stream`."""
-        chunks = list(self.stream(messages, **options))
-        last = chunks[-1]
-        text = "".join(chunk.text for chunk in chunks)
-        message = Message("assistant", (Text(text),) if text else (), last.tool_calls)
-        assert last.finish_reason is not None, "the last chunk of a stream always says why it ended"
-        return Reply(message, last.finish_reason, last.prompt_tokens, last.completion_tokens)
+        return _whole(list(self.stream(messages, **options)))
 
     def stream(
         self,
         messages: Sequence[MessageLike],
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        max_tokens: int = 256,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int | None = None,
         stop: str | Sequence[str] = (),
+        grammar: Grammar | None = None,
+        priority: int = 0,
+        **sampling: Any,
     ) -> Iterator[Chunk]:
         """Answer piece by piece. With `tools`, text is held back until it is known not to be a call: it comes in the last chunk.
 
-        Mistakes in messages or options raise at once, not at the first `next()`.
+        `sampling` are the fields of `puna.engine.Sampling`: max_tokens, temperature, top_k, top_p, seed, ... `grammar` holds the answer
+        to a JSON schema, a regular expression or a choice; requests of smaller `priority` go first. Mistakes in messages or options raise
+        at once, not at the first `next()`.
         """
-        sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
-        prompt = self.encode(messages, tools)
-        chunks = self._chunks(prompt, sampling, (stop,) if isinstance(stop, str) else tuple(stop))
-        return self._with_tool_calls(chunks, tools) if tools else (produced.chunk for produced in chunks)
+        generation, stops = self._ask(self.encode(messages, tools), stop, grammar, priority, sampling)
+        return self._answer(generation, stops, tools)
+
+    def chats(
+        self,
+        conversations: Sequence[Sequence[MessageLike]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        stop: str | Sequence[str] = (),
+        grammar: Grammar | None = None,
+        priority: int = 0,
+        **sampling: Any,
+    ) -> list[Reply]:
+        """The whole answers to several conversations, decoded side by side; options as in `stream`, for all of them."""
+        asked = [self._ask(self.encode(messages, tools), stop, grammar, priority, sampling) for messages in conversations]
+        try:
+            for generation, _ in asked:
+                self.engine.enter(generation)
+            return [_whole(list(self._answer(generation, stops, tools))) for generation, stops in asked]
+        finally:
+            for generation, _ in asked:
+                self.engine.cancel(generation)
 
     def generate(self, text: str, **options: Any) -> str:
         """Continue plain text, without a chat format around it; options as in `stream`, tools excepted."""
         ids = np.array([self.config.bos_id, *self.tokenizer.encode(text)], dtype=np.int64)
-        stop = options.pop("stop", ())
-        chunks = self._chunks(Stream(ids), Sampling(**options), (stop,) if isinstance(stop, str) else tuple(stop))
-        return "".join(produced.chunk.text for produced in chunks)
+        stop, grammar, priority = options.pop("stop", ()), options.pop("grammar", None), options.pop("priority", 0)
+        asked = self._ask(Stream(ids), stop, grammar, priority, options)
+        return "".join(produced.chunk.text for produced in self._produce(*asked))
 
     def logits(
         self, token_ids: Sequence[int] | Sequence[Sequence[int]], images: Tensor | np.ndarray | None = None
@@ -167,33 +214,44 @@ class Pipeline:
             raise RequestError(f"token ids must be a non-empty list of whole numbers from 0 to {self.config.vocab_size - 1}")
         return ids.astype(np.int64)
 
-    def _chunks(self, prompt: Stream, sampling: Sampling, stops: tuple[str, ...]) -> Iterator[Produced]:
-        """Check now, produce later. Text that may begin a stop string is held back until it is decided."""
+    def _ask(
+        self, prompt: Stream, stop: str | Sequence[str], grammar: Grammar | None, priority: int, sampling: Mapping[str, Any]
+    ) -> tuple[Generation, tuple[str, ...]]:
+        """A checked request that is not in line yet, and its stop strings."""
+        stops = (stop,) if isinstance(stop, str) else tuple(stop)
         wrong = [stop for stop in stops if not isinstance(stop, str) or not stop]
         if wrong:
             raise RequestError(f"a stop string is {wrong[0]!r}; it must be a text that is not empty")
-        check_prompt(self.config, prompt)
-        return self._produce(prompt, sampling, stops)
+        stop_ids = frozenset(self.config.eos_ids)
+        request = Request(prompt=prompt, sampling=Sampling(**sampling), stop_ids=stop_ids, grammar=grammar, priority=priority)
+        return self.engine.prepare(request), stops
 
-    def _produce(self, prompt: Stream, sampling: Sampling, stops: tuple[str, ...]) -> Iterator[Produced]:
+    def _answer(self, generation: Generation, stops: tuple[str, ...], tools: Sequence[Mapping[str, Any]] | None) -> Iterator[Chunk]:
+        """The chunks of one answer. Text that may begin a stop string is held back until it is decided."""
+        chunks = self._produce(generation, stops)
+        return self._with_tool_calls(chunks, tools) if tools else (produced.chunk for produced in chunks)
+
+    def _produce(self, generation: Generation, stops: tuple[str, ...]) -> Iterator[Produced]:
         decoder, held, ids = IncrementalDecoder(self.tokenizer), "", []
+        prompt_tokens = len(generation.request.prompt)
         finish: FinishReason = "length"
-        for token in generate(self.model, prompt, sampling, self.config.eos_ids):
-            ids.append(token)
-            if token in self.config.eos_ids:
+        for token in self.engine.follow(generation):
+            ids.append(token.id)
+            if token.finish_reason == "stop":
                 finish = "stop"
+            if token.id in self.config.eos_ids:
                 break
-            held += decoder.push(token)
+            held += decoder.push(token.id)
             if (at := _first_stop(held, stops)) is not None:
-                yield Produced(Chunk(held[:at], "stop", len(prompt), len(ids)), ids)
+                yield Produced(Chunk(held[:at], "stop", prompt_tokens, len(ids)), ids)
                 return
             safe = len(held) - _held_back(held, stops)
             # Also when there is nothing to show yet: whoever listens can stop here.
-            yield Produced(Chunk(held[:safe], None, len(prompt), len(ids)), ids)
+            yield Produced(Chunk(held[:safe], None, prompt_tokens, len(ids)), ids)
             held = held[safe:]
         held += decoder.flush()
         at = _first_stop(held, stops)
-        yield Produced(Chunk(held if at is None else held[:at], finish if at is None else "stop", len(prompt), len(ids)), ids)
+        yield Produced(Chunk(held if at is None else held[:at], finish if at is None else "stop", prompt_tokens, len(ids)), ids)
 
     def _with_tool_calls(self, chunks: Iterator[Produced], tools: Sequence[Mapping[str, Any]]) -> Iterator[Chunk]:
         """The reply's text and the calls in it, in one chunk at the end. Chunks before it are empty: whoever listens can stop there.
@@ -213,6 +271,14 @@ class Pipeline:
             return
         calls = tuple(replace(call, id=call.id or f"call_{i}") for i, call in enumerate(message.tool_calls))
         yield replace(last.chunk, text=message.text, finish_reason="tool_calls", tool_calls=calls)
+
+
+def _whole(chunks: list[Chunk]) -> Reply:
+    """All chunks of an answer as one reply."""
+    last, text = chunks[-1], "".join(chunk.text for chunk in chunks)
+    message = Message("assistant", (Text(text),) if text else (), last.tool_calls)
+    assert last.finish_reason is not None, "the last chunk of a stream always says why it ended"
+    return Reply(message, last.finish_reason, last.prompt_tokens, last.completion_tokens)
 
 
 def _first_stop(text: str, stops: tuple[str, ...]) -> int | None:

@@ -5,6 +5,8 @@ Keys are kept after RoPE and QK norm; the temperature touches only queries, so t
 Letters: T new tokens, S kept positions, N query heads, K key/value heads, H head width.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -42,11 +44,14 @@ class HybridCache:
     """Implements `puna.model.KVCache`. Sequence i of every batch continues sequence i of the batches before.
 
     `next_positions[i]` is where sequence i goes on; give it to `Batch.from_streams` as `first_positions`. An empty stream sits a
-    batch out.
+    batch out. `attend` is how a piece of a sequence attends: another one with the same contract makes it batch-invariant.
     """
 
-    def __init__(self, config: ModelConfig, num_sequences: int = 1) -> None:
+    def __init__(
+        self, config: ModelConfig, num_sequences: int = 1, attend: Callable[[Tensor, Tensor, Tensor, float], Tensor] = cached_attention
+    ) -> None:
         self.layers = config.layers()
+        self._attend = attend
         self.next_positions = [0] * num_sequences
         self._keys = [[_Growing() for _ in self.layers] for _ in range(num_sequences)]
         self._values = [[_Growing() for _ in self.layers] for _ in range(num_sequences)]
@@ -78,7 +83,7 @@ class HybridCache:
             piece = slice(done, done + size)
             keys.append(k[piece])
             values.append(v[piece])
-            pieces.append(cached_attention(q[piece], keys.view(), values.view(), scale))
+            pieces.append(self._attend(q[piece], keys.view(), values.view(), scale))
             done += size
         return torch.cat(pieces)
 

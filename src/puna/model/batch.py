@@ -21,7 +21,8 @@ class Batch:
     """What one model call reads.
 
     `token_ids`, `positions`: int64 `[T]`. `lengths` and `first_positions`: one entry a sequence, in order; a sequence's first token
-    stands at `first_positions[i]` (0 without a cache). `tiles` `[M, 3, h, w]` fill the patch tokens in order of appearance.
+    stands at `first_positions[i]` (0 without a cache). `tiles` `[M, 3, h, w]` fill the patch tokens in order of appearance; or
+    `vision_rows` `[R, D]`, computed before, one a patch token: an engine may cut a picture anywhere.
     """
 
     token_ids: Tensor
@@ -29,6 +30,7 @@ class Batch:
     lengths: tuple[int, ...]
     first_positions: tuple[int, ...]
     tiles: Tensor | None = None
+    vision_rows: Tensor | None = None
     _plans: dict[int | None, Plan] = field(default_factory=dict)
 
     @classmethod

@@ -27,7 +27,7 @@ class Model(nn.Module):
     def forward(self, batch: Batch, cache: KVCache | None = None) -> Tensor:
         """Hidden states `[T, D]` after the final norm. With a cache, the batch continues its sequences."""
         is_patch_T = batch.token_ids == self.config.patch_id
-        rows_RD = None if batch.tiles is None else self.embed_tiles(batch.tiles)
+        rows_RD = batch.vision_rows if batch.tiles is None else self.embed_tiles(batch.tiles)
         x_TD = fuse(self.text.embed(batch.token_ids), is_patch_T, rows_RD)
         return self.text(x_TD, batch, cache)
 

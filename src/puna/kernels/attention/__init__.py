@@ -6,6 +6,7 @@ backward, without a pad token in sight of its caller; `cached_attention` is its 
 """
 
 from puna.kernels.attention.cached import cached_attention
+from puna.kernels.attention.invariant import invariant_attention, invariant_batched_attention, verify_attention
 from puna.kernels.attention.packed import Segments, segments
 from puna.kernels.attention.reference import reference_attention
 from puna.kernels.attention.select import Plan, packed_attention, plan_packing
@@ -15,9 +16,12 @@ __all__ = [
     "Plan",
     "Segments",
     "cached_attention",
+    "invariant_attention",
+    "invariant_batched_attention",
     "packed_attention",
     "plan_packing",
     "reference_attention",
     "segments",
     "tile_attention",
+    "verify_attention",
 ]

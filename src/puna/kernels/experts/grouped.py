@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from puna.kernels import invariant
 from puna.kernels.fusion import fusible
 
 # Below this many rows the few experts that are used at all are run one by one: a grouped product has a fixed cost per expert.
@@ -29,6 +30,8 @@ def grouped_experts(x_TD: Tensor, expert_ids_T: Tensor, scores_T: Tensor | None,
     """
     if scores_T is not None:
         x_TD = x_TD * scores_T[:, None]
+    if invariant.is_active():
+        return _each_row_alone(x_TD, expert_ids_T, w_gate_up_EDF, w_down_EFD)
     if x_TD.is_cuda and _suits_grouped_mm(w_down_EFD):
         return _grouped_mm(x_TD, expert_ids_T, w_gate_up_EDF, w_down_EFD)  # differentiable there, and no count leaves the device
     if x_TD.shape[0] <= _SMALL_T and not torch.is_grad_enabled():
@@ -56,6 +59,18 @@ def _one_by_one(x_TD: Tensor, expert_ids_T: Tensor, w_gate_up_EDF: Tensor, w_dow
         gate, up = (x_TD[t] @ w_gate_up_EDF[expert]).chunk(2)
         rows.append((F.silu(gate) * up) @ w_down_EFD[expert])
     return torch.stack(rows) if rows else torch.empty_like(x_TD)
+
+
+def _each_row_alone(x_TD: Tensor, expert_ids_T: Tensor, w_gate_up_EDF: Tensor, w_down_EFD: Tensor) -> Tensor:
+    """For `batch_invariant()`: a row's result does not depend on how many rows chose its expert."""
+    order_R = torch.argsort(expert_ids_T, stable=True)
+    counts_E = torch.bincount(expert_ids_T, minlength=w_gate_up_EDF.shape[0])
+    x_RD = x_TD[order_R]
+    y_RD = torch.empty_like(x_RD)
+    for e, rows in _used([0, *counts_E.cumsum(0).tolist()]):
+        gate, up = invariant.multiply_rows(x_RD[rows], w_gate_up_EDF[e]).chunk(2, dim=-1)
+        y_RD[rows] = invariant.multiply_rows(F.silu(gate) * up, w_down_EFD[e])
+    return torch.empty_like(y_RD).index_copy(0, order_R, y_RD)
 
 
 def _places(expert_ids_T: Tensor, num_experts: int) -> tuple[Tensor, list[int]]:

@@ -1,0 +1,599 @@
+"""The engine: many requests at once over one model. Token ids in, token ids out.
+
+    engine = Engine(model)
+    engine.generate([Request(prompt=stream), ...])        # all answers, in order
+    for token in engine.stream(Request(prompt=stream)):   # as they come; leaving the loop cancels
+
+A step (`step`) packs work of many requests into one batch: the next token of each that decodes, with its drafts, and pieces of prompts.
+Whoever waits for tokens drives it: any number of threads may, one steps at a time, and a step serves all of them. `puna.engine.aio` is
+the front for asyncio.
+
+One request's mistake ends that request alone: damaged logits, a grammar that can't be met, a picture without its rows.
+"""
+
+import itertools
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from puna.config import LayerSpec
+from puna.engine.grammar import GrammarCompiler, GrammarError
+from puna.engine.kv_memory import KVMemory
+from puna.engine.memory import Plan, Settings, plan_memory
+from puna.engine.paged import PagedCache, Watched
+from puna.engine.request import CapacityError, FinishReason, Generation, PromptError, PromptLogprob, Request, Token, check_prompt
+from puna.engine.sampling import Chosen, Sampler, SamplingError, choose_many, token_logprobs
+from puna.engine.scheduler import Scheduler, Work, total_tokens
+from puna.engine.sequence import Sequence
+from puna.engine.speculate import Drafter
+from puna.engine.vision_rows import VisionRows
+from puna.kernels.attention import invariant_attention
+from puna.kernels.invariant import batch_invariant
+from puna.model import Batch, Model
+from puna.model.experts import MoE
+from puna.model.router import Router
+
+# Two logits closer than this share of the larger may change places under bf16 rounding (8 bits of mantissa, and sums of rounded terms).
+_NEAR = 2.0**-7
+
+
+class Counters(NamedTuple):
+    """What an engine has done since it began.
+
+    `near_ties`: greedy choices whose two best logits lay within bf16 rounding (counted in bf16).
+    """
+
+    steps: int
+    tokens_computed: int
+    tokens_sampled: int
+    tokens_cached: int
+    drafted: int
+    accepted: int
+    preempted: int
+    near_ties: int
+    tiles_computed: int
+
+
+@dataclass(slots=True)
+class _Counts:
+    steps: int = 0
+    tokens_computed: int = 0
+    tokens_sampled: int = 0
+    tokens_cached: int = 0
+    drafted: int = 0
+    accepted: int = 0
+    near_ties: int = 0
+
+
+@dataclass(slots=True)
+class _Forward:
+    """One batch of work: its hidden states, and what was watched."""
+
+    hidden_TD: Tensor
+    first_rows: list[int]
+    experts: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+class Engine:
+    """Requests over `model`, in the memory that `settings` allow (see `puna.engine.memory`). `drafter` guesses tokens ahead, `grammars`
+    gives what compiles the grammars that requests ask for; without it such a request is refused.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        settings: Settings | None = None,
+        *,
+        drafter: Drafter | None = None,
+        grammars: Callable[[], GrammarCompiler] | None = None,
+    ) -> None:
+        self.model = model.eval()
+        self.config = model.config
+        self.settings = settings or Settings()
+        self.drafter, self.grammars = drafter, grammars
+        self.device = model.text.embed.weight.device
+        self.plan: Plan = plan_memory(self.config, self.settings, model.dtype, self.device)
+        layout = self.plan.layout
+        self.memory = KVMemory(
+            self.config, layout, self.plan.num_global, self.plan.num_local, self.plan.kv_dtype, self.device, self.settings.keep_prefixes
+        )
+        invariant = self.settings.batch_invariant
+        self.cache = PagedCache(self.config, layout, self.memory.storages, invariant_attention if invariant else None)
+        self.scheduler = Scheduler(self.memory, self.settings.max_streams, self.settings.step_tokens, self._propose if drafter else None)
+        self.vision = VisionRows(model, self.settings.vision_bytes, one_by_one=invariant) if self.config.vision is not None else None
+        self._routers: dict[int, Router] = {
+            i: block.feed_forward.router for i, block in enumerate(model.text.layers) if isinstance(block.feed_forward, MoE)
+        }
+        self._sequences: dict[int, Sequence] = {}
+        self._held: dict[int, Generation] = {}  # by number: whose prompt is to be computed first
+        self._numbers, self._arrivals = itertools.count(), itertools.count()
+        self._counts = _Counts()
+        self._lock = threading.RLock()
+        self._busy = 0
+        self._unwanted: list[Generation] = []
+
+    # Asking
+
+    def submit(self, request: Request) -> Generation:
+        """Put a request in line. Raises `PromptError`, `GrammarError` or `SamplingError` for one that can never be answered; what goes
+        wrong later ends the generation.
+        """
+        generation = self.prepare(request)
+        self.enter(generation)
+        return generation
+
+    def prepare(self, request: Request) -> Generation:
+        """Everything that `submit` does but entering the line: checks, and reading the grammar, which may take a while."""
+        limit = self._check(request)
+        sampler = self._sampler(request)
+        generation = Generation(next(self._numbers), request)
+        generation.sequence = Sequence(generation, sampler, self.plan.layout, self.config.patch_id, limit)
+        return generation
+
+    def enter(self, generation: Generation, after: Generation | None = None) -> None:
+        """Put a prepared request in line; with `after`, as soon as the prompt of that one is computed and its pages can be shared."""
+        with self._exclusive():
+            if generation.is_done:  # cancelled before it came here
+                return
+            sequence = generation.sequence
+            assert sequence is not None and generation.id not in self._sequences, f"generation {generation.id} has been in line already"
+            sequence.rank = (generation.request.priority, next(self._arrivals))
+            self._sequences[generation.id] = sequence
+            if after is None:
+                self.scheduler.add(sequence)
+            else:
+                self._held[generation.id] = after
+
+    def submit_samples(self, request: Request, count: int) -> list[Generation]:
+        """`count` answers to one prompt, which is computed once. With a seed, answer i has the seed plus i."""
+        if count < 1:
+            raise PromptError(f"n={count} must be at least 1")
+        seed = request.sampling.seed
+        with self._lock:
+            leader = self.submit(request)
+            others = []
+            for i in range(1, count):
+                sampling = request.sampling if seed is None else replace(request.sampling, seed=_next_seed(seed, i))
+                others.append(self.prepare(replace(request, sampling=sampling)))
+                self.enter(others[-1], after=leader)
+        return [leader, *others]
+
+    def cancel(self, generation: Generation) -> None:
+        """Nobody wants it any more: its pages are free at once. Harmless when it is done."""
+        with self._lock:
+            if self._busy:  # the garbage collector closed somebody's `follow` amid a step of this very thread: after it
+                self._unwanted.append(generation)
+                return
+        with self._exclusive():
+            self._cancel(generation)
+
+    def _cancel(self, generation: Generation) -> None:
+        if generation.id in self._sequences:
+            self._end(self._sequences[generation.id], "cancelled")
+        elif not generation.is_done:  # it never entered the line
+            generation.finish_reason = "cancelled"
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Nobody else changes who waits and runs, not even this thread by a finalizer: what is cancelled meanwhile ends at the end."""
+        with self._lock:
+            self._busy += 1
+            try:
+                yield
+            finally:
+                while self._busy == 1 and self._unwanted:
+                    self._cancel(self._unwanted.pop())
+                self._busy -= 1
+
+    def cancel_all(self) -> None:
+        """Cancel whatever waits or runs."""
+        with self._exclusive():
+            for sequence in list(self._sequences.values()):
+                self._end(sequence, "cancelled")
+
+    def fail_all(self, error: Exception) -> None:
+        """End whatever waits or runs with an error that is nobody's own: the machine ran out of memory, say."""
+        with self._exclusive():
+            for sequence in list(self._sequences.values()):
+                self._fail(sequence, error)
+
+    def generate(self, requests: Iterable[Request]) -> list[list[int]]:
+        """Answer all, in order. A request that can never be answered raises before any is in line; the first error under way, after all."""
+        generations = [self.prepare(request) for request in requests]
+        try:
+            for generation in generations:
+                self.enter(generation)
+            for generation in generations:
+                self.wait(generation)
+        finally:
+            for generation in generations:
+                self.cancel(generation)
+        return [generation.result() for generation in generations]
+
+    def stream(self, request: Request) -> Iterator[Token]:
+        """Tokens as they come. Mistakes in the request raise at once; errors under way, where they happen. Leaving the loop cancels."""
+        return self.follow(self.prepare(request))
+
+    def wait(self, generation: Generation) -> None:
+        """Step until it is done. Enters the line if need be."""
+        self._enter_if_new(generation)
+        while not generation.is_done:
+            with self._lock:
+                if not generation.is_done:
+                    self.step()
+
+    def _release_held(self) -> None:
+        for number, leader in list(self._held.items()):
+            if leader.is_done or self._sequences[leader.id].num_computed >= len(leader.request.prompt):
+                del self._held[number]
+                self.scheduler.add(self._sequences[number])
+
+    def follow(self, generation: Generation) -> Iterator[Token]:
+        """The tokens of a request that nobody has taken yet, and those to come. Enters the line if need be; leaving the loop cancels."""
+        self._enter_if_new(generation)
+        try:
+            while True:
+                with self._lock:
+                    while not generation.pending and not generation.is_done:
+                        self.step()
+                while generation.pending:
+                    yield generation.pending.popleft()
+                if generation.is_done and not generation.pending:
+                    break
+            if generation.error is not None:
+                raise generation.error
+        finally:
+            self.cancel(generation)
+
+    def _enter_if_new(self, generation: Generation) -> None:
+        with self._lock:
+            if generation.sequence is not None and generation.id not in self._sequences:
+                self.enter(generation)
+
+    # Stepping
+
+    @property
+    def has_work(self) -> bool:
+        return self.scheduler.has_work or bool(self._held)
+
+    def step(self) -> int:
+        """One batch; the number of tokens it computed, 0 if there was nothing to do."""
+        with self._exclusive():
+            self._release_held()
+            work = self.scheduler.next_step()
+            if not work:
+                assert not self.scheduler.running, "pages are missing though nothing runs"
+                return 0
+            with torch.inference_mode(), self._mode():
+                self._run(work)
+            computed = total_tokens(work)
+            for each in work:
+                each.sequence.drafts = []
+            self._counts.steps += 1
+            return computed
+
+    def _run(self, work: list[Work]) -> None:
+        """Compute and choose. What fails with several requests in it runs again one by one, to find whose fault it is."""
+        try:
+            forward = self._forward(work)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            if len(work) == 1:
+                self._fail(work[0].sequence, error)
+            else:
+                for each in work:
+                    self._run([each])
+            return
+        self._report_prompts(work, forward)
+        self._report_experts(work, forward)
+        self._choose(work, forward)
+        self._counts.tokens_computed += total_tokens(work)
+
+    def _forward(self, work: list[Work]) -> _Forward:
+        ids, firsts, rows, watched = [], [], [], []
+        row = 0
+        first_rows = []
+        experts: dict[int, np.ndarray] = {}
+        for sequence, count in work:
+            first = sequence.num_computed
+            step_ids = sequence.next_ids(count)
+            ids.append(step_ids)
+            firsts.append(first)
+            first_rows.append(row)
+            watched += self._watched(sequence, first, count, row)
+            row += len(step_ids)
+            if (picture_rows := self._vision_rows(sequence, first, first + count)) is not None:
+                rows.append(picture_rows)
+        positions = np.concatenate([np.arange(first, first + len(each)) for first, each in zip(firsts, ids, strict=True)])
+        batch = Batch(
+            token_ids=torch.from_numpy(np.concatenate(ids)).to(self.device),
+            positions=torch.from_numpy(positions).to(self.device),
+            lengths=tuple(len(each) for each in ids),
+            first_positions=tuple(firsts),
+            vision_rows=torch.cat(rows) if rows else None,
+        )
+        self.cache.plan([sequence.pages for sequence, _ in work], batch, watched)
+        with self._watching_experts(work, experts):
+            hidden_TD = self.model(batch, self.cache)
+        return _Forward(hidden_TD, first_rows, experts)
+
+    def _choose(self, work: list[Work], forward: _Forward) -> None:
+        """Tokens for those whose known tokens are all computed now; then what was computed is theirs."""
+
+        def is_ready(each: Work) -> bool:
+            return not each.sequence.generation.is_done and each.count == each.sequence.num_left
+
+        ready = [(each, first) for each, first in zip(work, forward.first_rows, strict=True) if is_ready(each)]
+        rows = [row for each, first in ready for row in range(first + each.count - 1, first + each.count + len(each.sequence.drafts))]
+        chosen: dict[Sequence, list[Chosen | SamplingError]] = {}
+        if ready:
+            logits_BV = self.model.logits(forward.hidden_TD[torch.tensor(rows, device=self.device)]).cpu()
+            sequences = [each.sequence for each, _ in ready]
+            chosen = dict(zip(sequences, self._chosen(sequences, logits_BV), strict=True))
+        for sequence, count in work:
+            if sequence.generation.is_done:  # its prompt's logits were damaged
+                continue
+            before, tokens = sequence.num_computed, chosen.get(sequence, [])
+            sequence.num_computed += count + max(0, len(tokens) - 1)  # of drafts, those that were chosen
+            if any(isinstance(token, SamplingError) for token in tokens):
+                self._take(sequence, tokens)
+                continue
+            reason = self._take(sequence, tokens)
+            names = sequence.name_pages(sequence.num_computed, self.plan.layout.tokens_per_page)
+            self.memory.commit(sequence.pages, names, before, sequence.num_computed)
+            if reason is not None:
+                self._end(sequence, reason)
+
+    def _chosen(self, sequences: list[Sequence], logits_BV: Tensor) -> list[list[Chosen | SamplingError]]:
+        """The tokens of each sequence: one, and one more for each draft that the choice before it equals."""
+        in_low = self.model.dtype != torch.float32
+        if not any(sequence.drafts for sequence in sequences):
+            one_each = choose_many([sequence.sampler for sequence in sequences], logits_BV, want_margin=in_low)
+            results = [[self._accepted(sequence.sampler, chosen)] for sequence, chosen in zip(sequences, one_each, strict=True)]
+        else:
+            results, row = [], 0
+            for sequence in sequences:
+                size = 1 + len(sequence.drafts)
+                results.append(self._verified(sequence, logits_BV[row : row + size]))
+                row += size
+        if in_low:
+            first_rows = np.cumsum([0] + [1 + len(sequence.drafts) for sequence in sequences[:-1]])
+            largest = logits_BV[torch.from_numpy(first_rows)].abs().amax(-1).tolist()
+            self._counts.near_ties += sum(
+                isinstance(chosen, Chosen) and chosen.margin <= _NEAR * bound for (chosen, *_), bound in zip(results, largest, strict=True)
+            )
+        return results
+
+    def _verified(self, sequence: Sequence, logits_TV: Tensor) -> list[Chosen | SamplingError]:
+        tokens: list[Chosen | SamplingError] = []
+        stops = sequence.generation.request.stop_ids
+        for place, logits_V in enumerate(logits_TV):
+            (chosen,) = choose_many([sequence.sampler], logits_V[None], want_margin=self.model.dtype != torch.float32)
+            tokens.append(chosen := self._accepted(sequence.sampler, chosen))
+            if not isinstance(chosen, Chosen) or place == len(sequence.drafts):
+                break
+            if chosen.token != sequence.drafts[place] or chosen.token in stops or sequence.sampler.finished:
+                break
+        sequence.generation.drafted += len(sequence.drafts)
+        sequence.generation.accepted += len(tokens) - 1
+        self._counts.drafted += len(sequence.drafts)
+        self._counts.accepted += len(tokens) - 1
+        return tokens
+
+    @staticmethod
+    def _accepted(sampler: Sampler, chosen: Chosen | SamplingError) -> Chosen | SamplingError:
+        """The choice, after its sampler has moved on by it; the error if that was none, or the grammar's parser gives up at it."""
+        if isinstance(chosen, Chosen):
+            try:
+                sampler.accept(chosen.token)
+            except SamplingError as error:
+                return error
+        return chosen
+
+    def _take(self, sequence: Sequence, tokens: list[Chosen | SamplingError]) -> FinishReason | None:
+        """Hand chosen tokens out; why the answer ends with them, if it does. A damaged choice ends it here."""
+        generation = sequence.generation
+        for chosen in tokens:
+            if not isinstance(chosen, Chosen):
+                self._fail(sequence, chosen)
+                return "error"
+            sequence.append(chosen.token)
+            reason: FinishReason | None = None
+            if chosen.token in generation.request.stop_ids or sequence.sampler.finished:
+                reason = "stop"
+            elif sequence.length >= sequence.limit:
+                reason = "length"
+            generation.token_ids.append(chosen.token)
+            generation.logprobs.append(chosen.logprob)
+            generation.pending.append(Token(chosen.token, chosen.logprob, chosen.top, reason))
+            self._counts.tokens_sampled += 1
+            if reason is not None:
+                return reason
+        return None
+
+    def _end(self, sequence: Sequence, reason: FinishReason, damaged: bool = False) -> None:
+        del self._sequences[sequence.generation.id]
+        sequence.generation.sequence = None
+        if self._held.pop(sequence.generation.id, None) is None:
+            self.scheduler.remove(sequence, damaged)
+        if self.drafter is not None:
+            self.drafter.forget(sequence.generation.id)
+        self._counts.tokens_cached += sequence.generation.cached_tokens
+        sequence.generation.finish_reason = reason
+
+    def _fail(self, sequence: Sequence, error: Exception) -> None:
+        sequence.generation.error = error
+        self._end(sequence, "error", damaged=True)
+
+    # Parts of a step
+
+    def _propose(self, sequence: Sequence, most: int) -> list[int]:
+        assert self.drafter is not None
+        watch = sequence.generation.request.watch
+        if watch.expert_ids or watch.attention_rows:
+            return []  # every token that is looked at is computed as itself, once
+        drafts = self.drafter.draft(sequence.generation.id, sequence.ids, most)[:most]
+        # No answer holds a patch, which has no row to stand for; nor an id that only a drafter knows.
+        known = (token != self.config.patch_id and 0 <= token < self.config.vocab_size for token in drafts)
+        return drafts[: next((place for place, is_known in enumerate(known) if not is_known), len(drafts))]
+
+    def _mode(self) -> AbstractContextManager[object]:
+        return batch_invariant() if self.settings.batch_invariant else nullcontext()
+
+    def _vision_rows(self, sequence: Sequence, first: int, end: int) -> Tensor | None:
+        numbers = sequence.tiles_in(first, end)
+        if not numbers:
+            return None
+        assert self.vision is not None, "submit refuses tiles for a model without a tower"
+        return torch.cat(self.vision.of(*sequence.tiles(numbers)))[sequence.rows_in(first, end)]
+
+    def _watched(self, sequence: Sequence, first: int, count: int, row: int) -> list[Watched]:
+        def tell(position: int, layer: LayerSpec, row_NS: Tensor) -> None:
+            sequence.generation.attention.setdefault(position, {})[layer.index] = row_NS.cpu()
+
+        wanted = [p for p in sequence.generation.request.watch.attention_rows if first <= p < first + count]
+        return [Watched(row + p - first, lambda layer, row_NS, p=p: tell(p, layer, row_NS)) for p in wanted]
+
+    def _watching_experts(self, work: list[Work], into: dict[int, np.ndarray]) -> AbstractContextManager[object]:
+        """While inside, routers tell their choices, if a request in the batch wants them."""
+        stack = ExitStack()
+        if any(sequence.generation.request.watch.expert_ids for sequence, _ in work):
+            for layer, router in self._routers.items():
+                stack.callback(setattr, router, "watch", router.watch)
+                router.watch = lambda ids_T, layer=layer: into.__setitem__(layer, ids_T.to("cpu", torch.int16).numpy())
+        return stack
+
+    def _report_prompts(self, work: list[Work], forward: _Forward) -> None:
+        """Log-probabilities of prompt tokens, each from the hidden state before it."""
+        for (sequence, count), row in zip(work, forward.first_rows, strict=True):
+            top = sequence.generation.request.prompt_logprobs
+            first = sequence.num_computed
+            end = min(first + count, sequence.num_prompt - 1)
+            if top is None or end <= first:
+                continue
+            logits_TV = self.model.logits(forward.hidden_TD[row : row + end - first]).cpu()
+            next_ids = torch.from_numpy(sequence.ids[first + 1 : end + 1].copy())
+            known = len(sequence.generation.prompt_logprobs)
+            try:
+                reported = [PromptLogprob(*each) for each in token_logprobs(logits_TV, next_ids, top)]
+            except SamplingError as error:
+                self._fail(sequence, error)
+                continue
+            sequence.generation.prompt_logprobs += reported[max(0, known - first) :]  # after a preemption some are known already
+
+    def _report_experts(self, work: list[Work], forward: _Forward) -> None:
+        for (sequence, count), row in zip(work, forward.first_rows, strict=True):
+            if sequence.generation.request.watch.expert_ids:
+                layers = [forward.experts[layer][row : row + count] for layer in sorted(forward.experts)]
+                chosen = np.stack(layers, axis=1) if layers else np.zeros((count, 0), np.int16)
+                before = sequence.generation.expert_ids
+                kept = chosen[:0] if before is None else before[: sequence.num_computed]
+                sequence.generation.expert_ids = np.concatenate([kept, chosen])
+
+    # Checks
+
+    def _check(self, request: Request) -> int:
+        """The length at which the answer must end; raises what makes the request impossible."""
+        prompt, config = request.prompt, self.config
+        check_prompt(config, prompt)
+        ids = np.asarray(prompt.token_ids)
+        if ids.ndim != 1 or ids.dtype.kind not in "iu":
+            raise PromptError(f"the prompt's ids are {ids.dtype} of shape {ids.shape}; give one row of whole numbers")
+        if ids.min() < 0 or ids.max() >= config.vocab_size:
+            wrong = int(ids.min()) if ids.min() < 0 else int(ids.max())
+            raise PromptError(f"the prompt holds token id {wrong}; {config.name} knows ids 0 to {config.vocab_size - 1}")
+        outside = [i for i in request.stop_ids if not 0 <= i < config.vocab_size]
+        if outside:
+            raise PromptError(f"stop_ids holds {outside[0]}; {config.name} knows ids 0 to {config.vocab_size - 1}")
+        if request.prompt_logprobs is not None and not 0 <= request.prompt_logprobs <= 20:
+            raise PromptError(f"prompt_logprobs={request.prompt_logprobs} must lie between 0 and 20")
+        patches = int((ids == config.patch_id).sum())
+        per_tile = config.vision.tokens_per_tile if config.vision is not None else 0
+        if patches != prompt.num_tiles * per_tile or prompt.num_tiles and not per_tile:
+            way_out = f"every tile needs exactly {per_tile}" if per_tile else f"{config.name} has no vision tower"
+            raise PromptError(f"the prompt has {patches} patch tokens for {prompt.num_tiles} tiles; {way_out}")
+        if prompt.num_tiles and prompt.tiles is not None and config.vision is not None:
+            size = config.vision.tile_size
+            if prompt.tiles.shape[1:] != (3, size, size):
+                raise PromptError(f"tiles have shape {prompt.tiles.shape}; {config.name} reads [M, 3, {size}, {size}]")
+        most = self.plan.tokens_per_stream
+        if len(prompt) >= most:
+            raise CapacityError(
+                f"the prompt has {len(prompt)} tokens, but the memory of this engine holds {most} of one request, answer included; "
+                "shorten it, or give the engine more memory (kv_bytes), or int8 pages (kv_dtype='int8')"
+            )
+        return min(len(prompt) + request.sampling.max_tokens, config.max_positions, most)
+
+    def _sampler(self, request: Request) -> Sampler:
+        constraint = None
+        if request.grammar is not None:
+            if self.grammars is None:
+                raise GrammarError("this engine has no grammar compiler, since it was given no tokenizer; load the model through puna.load")
+            constraint = self.grammars().compile(request.grammar)
+        # A patch stands for a row of a picture, and an answer has no pictures.
+        banned: Collection[int] = (self.config.patch_id,)
+        return Sampler(request.sampling, np.asarray(request.prompt.token_ids), self.config.vocab_size, banned, constraint)
+
+    # Seams
+
+    @property
+    def counters(self) -> Counters:
+        c = self._counts
+        tiles = self.vision.num_computed if self.vision is not None else 0
+        return Counters(
+            c.steps,
+            c.tokens_computed,
+            c.tokens_sampled,
+            c.tokens_cached,
+            c.drafted,
+            c.accepted,
+            self.scheduler.num_preempted,
+            c.near_ties,
+            tiles,
+        )
+
+    def count_experts(self, enabled: bool = True) -> None:
+        """Count from now on how many tokens each expert takes (`expert_load`), from zero."""
+        with self._lock:
+            for router in self._routers.values():
+                router.tokens_per_expert = torch.zeros(self.config.num_experts, dtype=torch.int64, device=self.device) if enabled else None
+
+    def expert_load(self) -> dict[int, list[int]]:
+        """Tokens that each expert took, by MoE layer, since `count_experts`."""
+        with self._lock:
+            loads = {layer: router.tokens_per_expert for layer, router in self._routers.items()}
+            return {layer: load.tolist() for layer, load in loads.items() if load is not None}
+
+    def update_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Put new weights in place, by the model's own parameter names, between two steps; those not named stay.
+
+        Nothing computed under the old ones is kept: running requests go on from their tokens, whose keys are computed anew.
+        """
+        with self._exclusive():
+            own = dict(self.model.named_parameters())
+            unknown = sorted(set(weights) - set(own))
+            if unknown:
+                raise ValueError(f"the model has no parameter {unknown[0]!r}; its names are those of model.named_parameters()")
+            wrong = [name for name, tensor in weights.items() if tensor.shape != own[name].shape]
+            if wrong:
+                raise ValueError(f"{wrong[0]} has shape {tuple(weights[wrong[0]].shape)}; the model's is {tuple(own[wrong[0]].shape)}")
+            self.memory.prefixes.clear()
+            for sequence in list(self.scheduler.running):
+                self.scheduler.preempt(sequence)
+            if self.vision is not None:
+                self.vision.clear()
+            with torch.no_grad():
+                for name, tensor in weights.items():
+                    own[name].copy_(tensor)
+
+
+def _next_seed(seed: int, step: int) -> int:
+    """Seeds have 64 bits, and a negative one counts down from 2**64."""
+    return (seed + step) % 2**64
