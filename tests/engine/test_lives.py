@@ -40,20 +40,20 @@ from puna.testing.engines import (
 )
 from puna.testing.tokenizer import byte_tokenizer
 
-LIVES = int(os.environ.get("PUNA_LIVES", "600"))
-A_ROUND = 100  # lives of one engine
-LONGEST = 9  # tokens of an answer
+LIVES = int(os.environ.get("PUNA_LIVES", "300"))
+A_ROUND = 50  # lives of one engine
+LONGEST = 12  # tokens of an answer
 SEEDS = (7, 8, 9)
 GRAMMAR = Grammar.choice(["llama", "llano", "alpaca", "al"])
 
-# Never enough for all streams: about 20 global pages are two whole requests, 5 local ones two open chunks and a half.
+# Never enough for five streams: 14 global pages are the longest request and a short one, 4 local ones are two open chunks.
 ENGINES: dict[str, dict[str, Any]] = {
-    "plain": dict(num_global=22, num_local=5),
-    "drafts": dict(num_global=22, num_local=6, drafts=True),
-    "int8": dict(num_global=20, num_local=5, kv_dtype="int8"),
-    "int8 and drafts": dict(num_global=26, num_local=7, kv_dtype="int8", drafts=True),
-    "pages that divide no chunk": dict(num_global=24, num_local=7, tokens_per_page=3, step_tokens=11, drafts=True),
-    "nothing kept": dict(num_global=22, num_local=5, keep_prefixes=False, step_tokens=7),
+    "plain": dict(num_global=14, num_local=4, step_tokens=11),
+    "drafts": dict(num_global=14, num_local=5, drafts=True),
+    "int8": dict(num_global=14, num_local=4, step_tokens=9, kv_dtype="int8"),
+    "int8 and drafts": dict(num_global=18, num_local=6, kv_dtype="int8", drafts=True),
+    "pages that divide no chunk": dict(num_global=17, num_local=6, tokens_per_page=3, step_tokens=11, drafts=True),
+    "nothing kept": dict(num_global=14, num_local=4, keep_prefixes=False, step_tokens=7),
 }
 
 
@@ -88,7 +88,9 @@ class Ways:
         sampling = request.sampling
         key = (number, sampling.temperature, sampling.seed, request.grammar, is_int8)
         if key not in self.known:
-            self.known[key] = self._work_out(replace(request, sampling=replace(sampling, max_tokens=LONGEST), stop_ids=frozenset()), is_int8)
+            self.known[key] = self._work_out(
+                replace(request, sampling=replace(sampling, max_tokens=LONGEST), stop_ids=frozenset()), is_int8
+            )
         ids = self.known[key][: sampling.max_tokens]
         stops = [place for place, token in enumerate(ids) if token in request.stop_ids]
         return ids[: stops[0] + 1] if stops else ids
@@ -125,28 +127,31 @@ class Crowd:
         self.is_int8 = kind.get("kv_dtype") == "int8"
         self.ways, self.random = ways, Random(seed)
         self.prompts = prompts()
-        self.finished = self.failed = self.cancelled = self.refused = 0
+        self.finished = self.failed = self.cancelled = self.refused = self.put_back = 0
         self.alive: list[Iterator[None]] = []
 
     def run(self, count: int) -> None:
         begun = steps = 0
         while begun < count or self.alive:
-            crowd = self.random.choice((1, 4, 9))
+            crowd = self.random.choice((2, 6, 9))
             while begun < count and len(self.alive) < crowd:
-                self.alive.append(self.live())
+                self.alive.append(self.live(begun))
                 begun += 1
             self.alive = [life for life in self.alive if next(life, "over") != "over"]
             self.engine.step()
             steps += 1
             assert len(self.engine.scheduler.running) <= 5
+            if self.random.random() < 0.03:  # everybody is put back, and everything that is kept forgotten
+                self.put_back += len(self.engine.scheduler.running)
+                self.engine.update_weights({})
             if steps % 10 == 0:
                 assert_pages_add_up(self.engine)
             assert steps < 200 * count, "requests are stuck"
         while self.engine.has_work:
             self.engine.step()
 
-    def live(self) -> Iterator[None]:
-        kind = self.random.random()
+    def live(self, number: int) -> Iterator[None]:
+        kind = number / 20 if number < 4 else self.random.random()  # at first some of each
         if kind < 0.05:
             return self.be_damaged()
         if kind < 0.1:
@@ -159,10 +164,10 @@ class Crowd:
         number = self.random.randrange(len(self.prompts))
         options: dict[str, Any] = {"max_tokens": self.random.randint(1, LONGEST)}
         way = self.random.random()
-        if way < 0.3:
+        if way < 0.5 and number % 3 == 0:
             options |= {"temperature": 1.0, "seed": self.random.choice(SEEDS)}
-        stops = frozenset(self.random.sample(range(384), 30))
-        grammar = GRAMMAR if way > 0.9 else None
+        stops = frozenset(self.random.sample(range(384), 10))
+        grammar = GRAMMAR if way > 0.7 and number % 4 == 3 else None
         request = Request(
             prompt=self.prompts[number],
             sampling=Sampling(**options),
@@ -193,7 +198,9 @@ class Crowd:
 
     def ask_for_samples(self) -> Iterator[None]:
         request, number = self.request()
-        request = replace(request, grammar=None, sampling=replace(request.sampling, temperature=1.0, seed=SEEDS[0]))
+        number = number // 3 * 3
+        request = replace(request, prompt=self.prompts[number], grammar=None)
+        request = replace(request, sampling=replace(request.sampling, temperature=1.0, seed=SEEDS[0]))
         generations = self.engine.submit_samples(request, 3)
         leaver = self.random.choice((None, None, 0, 1, 2))
         yield
@@ -244,10 +251,9 @@ class Crowd:
         self.finished += 1
 
 
-def rounds() -> Iterator[tuple[str, int]]:
+def rounds() -> list[tuple[str, int]]:
     kinds = list(ENGINES)
-    for number in range(-(-LIVES // A_ROUND)):
-        yield kinds[number % len(kinds)], number
+    return [(kinds[number % len(kinds)], number) for number in range(-(-LIVES // A_ROUND))]
 
 
 @pytest.mark.parametrize(("kind", "seed"), rounds())
@@ -255,8 +261,8 @@ def test_lives_in_a_crowd_are_those_alone_and_leave_nothing_behind(kind: str, se
     crowd = Crowd(ways, ENGINES[kind], seed)
     crowd.run(A_ROUND)
     counters = crowd.engine.counters
-    assert crowd.finished >= 40 and crowd.cancelled and crowd.failed and crowd.refused
-    assert counters.preempted > 0, "memory was never short"
+    assert crowd.finished >= A_ROUND // 3 and crowd.cancelled and crowd.failed and crowd.refused
+    assert counters.preempted > crowd.put_back, "memory was never short"
     assert (counters.tokens_cached > 0) == (ENGINES[kind].get("keep_prefixes", True))
     assert 0 <= counters.accepted <= counters.drafted and (counters.drafted > 0) == ENGINES[kind].get("drafts", False)
     assert counters.tokens_computed >= counters.tokens_sampled - counters.accepted

@@ -118,7 +118,7 @@ def test_a_missing_browser_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 PROGRAM = """
 import puna.serve.launch as launch
 from puna.testing.scripted import ScriptedPipeline
-launch.load = lambda name: ScriptedPipeline("word " * 10_000, name=name, seconds_per_token=0.01)
+launch.ready = lambda name, settings: (ScriptedPipeline("word " * 10_000, name=name, seconds_per_token=0.01), "what fits")
 launch.GRACE_S = 1
 launch.run(model="scout-nano", host="127.0.0.1", port=0, open_browser=False)
 """

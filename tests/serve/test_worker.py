@@ -29,6 +29,18 @@ async def test_answers_are_written_one_at_a_time_in_order() -> None:
     assert "six" in answers[2].text
 
 
+async def test_several_answers_are_written_side_by_side_where_the_engine_has_streams() -> None:
+    hold = threading.Semaphore(0)
+    pipeline = ScriptedPipeline("Yes", hold=hold)
+    client = AppClient(pipeline, Limits(answering=2, waiting=1))
+    answers = [asyncio.create_task(client.chat()) for _ in range(3)]
+    await until(lambda: client.app.state.worker.in_flight == 3 and pipeline.running == 2)
+    assert_error(await client.chat(), 429, "rate_limit_exceeded")
+    hold.release(100)
+    assert [(await answer).status_code for answer in answers] == [200] * 3
+    assert pipeline.most_running == 2
+
+
 async def test_beyond_the_line_requests_are_told_to_come_back() -> None:
     hold = threading.Semaphore(0)
     pipeline = ScriptedPipeline("Yes", hold=hold)

@@ -291,6 +291,7 @@ class Engine:
                 for each in work:
                     self._run([each])
             return
+        self._find_damage(work, forward)
         self._report_prompts(work, forward)
         self._report_experts(work, forward)
         self._choose(work, forward)
@@ -338,7 +339,7 @@ class Engine:
             sequences = [each.sequence for each, _ in ready]
             chosen = dict(zip(sequences, self._chosen(sequences, logits_BV), strict=True))
         for sequence, count in work:
-            if sequence.generation.is_done:  # its prompt's logits were damaged
+            if sequence.generation.is_done:  # found damaged
                 continue
             before, tokens = sequence.num_computed, chosen.get(sequence, [])
             sequence.num_computed += count + max(0, len(tokens) - 1)  # of drafts, those that were chosen
@@ -400,13 +401,14 @@ class Engine:
     def _take(self, sequence: Sequence, tokens: list[Chosen | SamplingError]) -> FinishReason | None:
         """Hand chosen tokens out; why the answer ends with them, if it does. A damaged choice ends it here."""
         generation = sequence.generation
-        for chosen in tokens:
+        for place, chosen in enumerate(tokens, 1):
             if not isinstance(chosen, Chosen):
                 self._fail(sequence, chosen)
                 return "error"
             sequence.append(chosen.token)
             reason: FinishReason | None = None
-            if chosen.token in generation.request.stop_ids or sequence.sampler.finished:
+            # The sampler has moved on by all of them: what it says is said of the last.
+            if chosen.token in generation.request.stop_ids or place == len(tokens) and sequence.sampler.finished:
                 reason = "stop"
             elif sequence.length >= sequence.limit:
                 reason = "length"
@@ -470,13 +472,23 @@ class Engine:
                 router.watch = lambda ids_T, layer=layer: into.__setitem__(layer, ids_T.to("cpu", torch.int16).numpy())
         return stack
 
+    def _find_damage(self, work: list[Work], forward: _Forward) -> None:
+        """End requests with a NaN at any token, not only where a choice is made: pieces of prompts are offered to others before that.
+
+        A NaN reaches backwards, too: masked products are zero times NaN.
+        """
+        is_sound_T = forward.hidden_TD.isfinite().all(dim=-1).cpu()
+        for (sequence, count), row in zip(work, forward.first_rows, strict=True):
+            if not bool(is_sound_T[row : row + count].all()):
+                self._fail(sequence, SamplingError("the hidden states contain NaN: the weights or the input are damaged"))
+
     def _report_prompts(self, work: list[Work], forward: _Forward) -> None:
         """Log-probabilities of prompt tokens, each from the hidden state before it."""
         for (sequence, count), row in zip(work, forward.first_rows, strict=True):
             top = sequence.generation.request.prompt_logprobs
             first = sequence.num_computed
             end = min(first + count, sequence.num_prompt - 1)
-            if top is None or end <= first:
+            if top is None or end <= first or sequence.generation.is_done:
                 continue
             logits_TV = self.model.logits(forward.hidden_TD[row : row + end - first]).cpu()
             next_ids = torch.from_numpy(sequence.ids[first + 1 : end + 1].copy())

@@ -32,7 +32,7 @@ from puna.kernels.precision import fast_dtype
 _ROWS = 16  # every other number of rows must give the bits that a product of this many rows gives
 _STEPS = (512, 256, 128, 64, 32, 16, 8, 4)
 _ONE_BY_ONE = (1,)
-_BATCH_STEPS = (64, 16, 4, 1)
+_BATCH_STEPS = (32, 8, 4, 2, 1)
 _MAX_STEP_WORK = 2**32  # multiplications of a step: past this larger steps gain nothing, and measuring them takes seconds
 _ALIGNMENT = 64  # bytes; torch's own allocations have it, a view or a mapped file need not
 

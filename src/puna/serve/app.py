@@ -31,7 +31,7 @@ ROUTES = ("POST /v1/chat/completions", "GET /v1/models", "GET /health", "GET /")
 def create_app(pipeline: ChatPipeline, *, limits: Limits | None = None, web: Path = page.WEB) -> FastAPI:
     """Everything that `puna serve` serves, around one pipeline. `web` is the folder of the chat page."""
     limits = limits or Limits()
-    worker = Worker(limits.waiting)
+    worker = Worker(limits.waiting, limits.answering)
     card = _card(pipeline)
 
     @asynccontextmanager

@@ -14,12 +14,14 @@ import threading
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import uvicorn
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from puna.engine import Settings
 from puna.pipeline import load
 from puna.serve.app import create_app
 from puna.serve.chat_completions import ChatPipeline
@@ -34,28 +36,53 @@ class ServeError(ValueError):
 
 
 def run(
-    model: str = "scout-nano", host: str = "127.0.0.1", port: int = 8000, open_browser: bool = False, *, max_tokens: int | None = None
+    model: str = "scout-nano",
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    open_browser: bool = False,
+    *,
+    max_tokens: int | None = None,
+    settings: Settings | None = None,
 ) -> None:
     """Serves `model` at `http://host:port` until SIGINT or SIGTERM. Port 0 takes a free one.
 
-    `max_tokens` is how long an answer may get when the client names no number. Raises `ServeError` if it cannot listen there.
+    `max_tokens` is how long an answer may get when the client names no number, `settings` what the engine may use. Raises `ServeError` if
+    it cannot listen there, `MemoryPlanError` if not even one request fits.
     """
-    limits = Limits() if max_tokens is None else Limits(default_max_tokens=max_tokens)
+    settings = settings or Settings(max_streams=16)
+    limits = Limits(answering=settings.max_streams)
+    if max_tokens is not None:
+        limits = replace(limits, default_max_tokens=max_tokens)
     console = Console()
     with bind(host, port) as listener:
         with console.status(f"loading {model}"):
-            pipeline: ChatPipeline = load(model)  # pyright: ignore[reportAssignmentType]  # its options are spelt out
-        serve(pipeline, listener, console, limits=limits, open_browser=open_browser)
+            pipeline, report = ready(model, settings)
+        serve(pipeline, listener, console, limits=limits, open_browser=open_browser, report=report)
+
+
+def ready(model: str, settings: Settings) -> tuple[ChatPipeline, str]:
+    """A pipeline whose memory is taken, and what fits into it in words."""
+    pipeline = load(model, settings=settings)
+    report = pipeline.engine.plan.report()
+    return pipeline, report  # pyright: ignore[reportReturnType]  # the pipeline's options are spelt out
 
 
 def serve(
-    pipeline: ChatPipeline, listener: socket.socket, console: Console, *, limits: Limits | None = None, open_browser: bool = False
+    pipeline: ChatPipeline,
+    listener: socket.socket,
+    console: Console,
+    *,
+    limits: Limits | None = None,
+    open_browser: bool = False,
+    report: str = "",
 ) -> None:
     """Serves a loaded pipeline on a bound socket. Returns when a signal has ended it."""
     app = create_app(pipeline, limits=limits)
     host, port = listener.getsockname()[:2]
     address = f"http://{_in_url(host)}:{port}"
     _greet(console, pipeline, address)
+    if report:
+        console.print(report, highlight=False, soft_wrap=True)
     if not is_loopback(host):
         console.print(
             f"warning: listening on {host}, beyond this machine, without a password: whoever reaches port {port} can use the model. "

@@ -16,7 +16,9 @@ class Limits:
     # Each takes as many tiles as two large pictures, and may take `puna.media.clip.MAX_DECODE_S` to decode.
     videos: int = 8
     messages: int = 1000
-    # Requests that may wait for the one that is being answered.
+    # Answers written at once, side by side: as many as the engine has streams.
+    answering: int = 1
+    # Requests that may wait for one of them to end.
     waiting: int = 8
     # Tokens of an answer when the client names no number; fewer if the context has less room.
     default_max_tokens: int = 1024

@@ -1,8 +1,8 @@
-"""One thread that generates, one answer at a time, with a short line in front of it.
+"""Threads that generate, as many as the engine has streams, with a short line in front of them.
 
-Generation is blocking torch code on all cores: two at once would be slower than one after the other, so they queue. A ticket is a place
-in the line. It is taken before a request's body is read, so that the line also bounds memory, and given back when the thread is done
-with the answer, not when the client has read it. Knows nothing of HTTP but the 429.
+Each answer has a thread that asks the pipeline for its tokens; the engine takes all of them in one batch. A ticket is a place in the
+line. It is taken before a request's body is read, so that the line also bounds memory, and given back when the thread is done with the
+answer, not when the client has read it. Knows nothing of HTTP but the 429.
 """
 
 import asyncio
@@ -81,17 +81,17 @@ class Answer:
 
 
 class Worker:
-    """Owns the generating thread, and a second one in which requests are read and pictures decoded before their turn comes."""
+    """Owns the generating threads, and one more in which requests are read and pictures decoded before their turn comes."""
 
-    def __init__(self, waiting: int) -> None:
-        self.waiting = waiting
+    def __init__(self, waiting: int, answering: int = 1) -> None:
+        self.waiting, self.answering = waiting, answering
         self.in_flight = 0
-        self._generating = ThreadPoolExecutor(1, thread_name_prefix="puna-generate")
+        self._generating = ThreadPoolExecutor(answering, thread_name_prefix="puna-generate")
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix="puna-prepare")
 
     def ticket(self) -> Ticket:
-        if self.in_flight > self.waiting:
-            message = f"one answer is being written and {self.waiting} requests wait, which is as many as may; try again in a moment"
+        if self.in_flight >= self.answering + self.waiting:
+            message = f"{self.answering} answers are being written and {self.waiting} requests wait, as many as may; try again in a moment"
             raise ApiError(429, message, type="rate_limit_error", code="rate_limit_exceeded", headers={"Retry-After": "2"})
         self.in_flight += 1
         return Ticket(self)
