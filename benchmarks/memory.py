@@ -6,7 +6,8 @@
 - *run*: 32 streams of 50 to 4,000 tokens, eight of which begin alike. Pages are counted in the pools after every step; the most that each
   stream held is compared with `Plan.stream_bytes`, its pages shared with others counted once. What remains of the growth of resident
   memory is workspace. And what the same streams would take in a plain cache, all tokens in all layers;
-- *pages*: keys and values in bf16 and int8 against fp32: bytes a token, distributions of the next token, greedy answers;
+- *pages*: keys and values in bf16 and int8 against fp32: bytes a token, distributions of the next token, greedy answers. The largest
+  differences stand where rounding turns a router's choice of expert;
 - *edge*: far more requests than fit: who waits, is preempted, is refused; all others finish.
 
 Exit code 1 if weights and pools, or pages in use, are more than 5 % from what the report says, if a page is lost, or if a request dies.
@@ -112,8 +113,8 @@ def start(load: Callable[[], Model], settings: Settings) -> tuple[Engine, Report
     apart = off(weights + pools, plan.weight_bytes + plan.kv_bytes)
     lines = ["start: the report", *(f"  | {line}" for line in plan.report().splitlines())]
     lines.append(
-        f"  resident memory grew by {mib(weights)} for weights and tokenizer (report {mib(plan.weight_bytes)}) and by {mib(pools)} for pools "
-        f"(report {mib(plan.kv_bytes)}): {apart:+.1%} together"
+        f"  resident memory grew by {mib(weights)} for weights and tokenizer (report {mib(plan.weight_bytes)}) "
+        f"and by {mib(pools)} for pools (report {mib(plan.kv_bytes)}): {apart:+.1%} together"
     )
     figures = {
         "weight_bytes": plan.weight_bytes,
@@ -220,7 +221,7 @@ def run(engine: Engine, sizes: Sizes) -> Report:
 
 
 def paged_logits(engine: Engine, ids: np.ndarray, piece: int = 64) -> Tensor:
-    """Logits `[T, V]` of a text whose keys and values go through the engine's pages, in pieces."""
+    """Logits `[T, V]` of a text whose keys and values go through the pages of an engine that keeps no prefixes."""
     memory, pages, logits = engine.memory, SequencePages(engine.plan.layout), []
     try:
         for first in range(0, len(ids), piece):
@@ -277,9 +278,9 @@ def smaller_pages(model: Model, prompts: list[np.ndarray], sizes: Sizes) -> Repo
         agreed = [common_start(*pair) for pair in zip(answers["float32"], answers[name], strict=True)]
         whole = sum(length == sizes.answer for length in agreed)
         lines.append(
-            f"  {name:8s} {per_token[name]:6,} B a token ({per_token[name] / most:.0%}); KL {apart.kl_mean:.1e} nats (most {apart.kl_most:.1e}), logits "
-            f"within {apart.logit_most:.3f}, best token {apart.same_best:.2%} the same; {whole} of {len(agreed)} greedy answers "
-            f"the same throughout, {np.mean(agreed):.0f} tokens on average"
+            f"  {name:8s} {per_token[name]:6,} B a token ({per_token[name] / most:.0%}); KL {apart.kl_mean:.1e} nats "
+            f"(most {apart.kl_most:.1e}), logits within {apart.logit_most:.3f}, best token {apart.same_best:.2%} the same; "
+            f"{whole} of {len(agreed)} greedy answers the same throughout, {np.mean(agreed):.0f} tokens on average"
         )
         figures[name] = {"bytes_per_token": per_token[name], **{key: float(f"{value:.4g}") for key, value in apart._asdict().items()}}
         figures[name] |= {"same_answers": whole, "answers": len(agreed), "same_tokens_mean": round(float(np.mean(agreed)), 1)}

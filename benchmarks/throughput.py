@@ -216,7 +216,7 @@ def watch_prompt(engine: Engine, running: Sequence[Stream], prompt: Stream, step
 def stall(model: Model, sizes: Sizes) -> Report:
     running = mixed_prompts(model.config, sizes.running, sizes.lengths)
     prompt = Stream(prose_like(model.config, np.random.default_rng(1), sizes.long_prompt))
-    settings = dict(max_streams=sizes.running + 1, kv_bytes=sizes.kv_bytes, keep_prefixes=False)
+    settings: dict[str, Any] = dict(max_streams=sizes.running + 1, kv_bytes=sizes.kv_bytes, keep_prefixes=False)
     engines = {piece: Engine(model, Settings(step_tokens=piece, **settings)) for piece in sizes.pieces}
     times, num_steps = Times(), {}
     for place in range(1 + sizes.rounds):
@@ -256,7 +256,7 @@ def invariant(model: Model, sizes: Sizes) -> Report:
     most = max(sizes.streams)
     prompts = mixed_prompts(model.config, most, sizes.lengths)
     long = Stream(prose_like(model.config, np.random.default_rng(2), sizes.prefill))
-    settings = dict(max_streams=most, step_tokens=max(512, sizes.prefill), kv_bytes=sizes.kv_bytes)
+    settings: dict[str, Any] = dict(max_streams=most, step_tokens=max(512, sizes.prefill), kv_bytes=sizes.kv_bytes)
     engines = {on: Engine(model, Settings(batch_invariant=on, **settings)) for on in (False, True)}
     times = Times()
     for place in range(1 + sizes.rounds):

@@ -76,7 +76,7 @@ def test_a_lost_page_is_unsound(bench: ModuleType, model: Model) -> None:
 
 def test_logits_through_fp32_pages_are_the_models(bench: ModuleType, model: Model) -> None:
     ids = np.random.default_rng(0).integers(0, 256, 50)
-    engine = Engine(model, settings())
+    engine = Engine(model, settings(keep_prefixes=False))
     logits = bench.paged_logits(engine, ids, piece=7)
     batch = bench.Batch.from_streams([bench.Stream(ids)])
     with torch.inference_mode():

@@ -93,9 +93,7 @@ def test_the_second_first_token_finds_kept_pages(bench: ModuleType, model: Model
     assert list(figures) == ["20", "50", "cached_tokens"] and figures["cached_tokens"] == 48
 
 
-def test_speculation_is_sound_only_if_answers_are_identical(
-    bench: ModuleType, model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_speculation_is_sound_only_if_answers_are_identical(bench: ModuleType, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = {"again": [Request(prompt=Stream(np.tile(np.arange(9), 4)), sampling=Sampling(max_tokens=12))]}
     report = bench.speculation(model, small(bench), texts)
     assert report.is_sound and report.figures["again"]["identical"] and 0 <= report.figures["again"]["acceptance"] <= 1

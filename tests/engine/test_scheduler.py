@@ -88,7 +88,7 @@ def test_the_order_is_that_of_entering_not_of_preparing(model: Model) -> None:
     generations = [engine.prepare(asked(5, seed)) for seed in range(3)]
     for generation in reversed(generations):
         engine.enter(generation)
-    assert first_steps(engine, generations) == sorted(first_steps(engine, []) or [12, 6, 0], reverse=True)
+    assert first_steps(engine, generations) == [12, 6, 0]
 
 
 def test_smaller_priorities_go_first(model: Model) -> None:
@@ -163,10 +163,9 @@ def test_drafts_take_no_other_streams_token(model: Model) -> None:
         engine.step()
     while not any(stream.is_done for stream in streams):
         before = [len(stream.token_ids) for stream in streams]
-        assert engine.step() == 6
+        engine.step()
         assert [len(stream.token_ids) for stream in streams] == [count + 1 for count in before]
     assert engine.counters.drafted > 5
-    engine.generate([])
     for stream in streams:
         engine.wait(stream)
         assert stream.token_ids == alone(model, stream.request)
@@ -198,7 +197,7 @@ def test_right_drafts_give_several_tokens_a_step_and_the_same_answer(model: Mode
     answer = alone(model, request)
     engine = engine_with_pages(model, 40, 8, parts={"drafter": Knowing({0: (6, answer)})})
     assert engine.generate([request]) == [answer]
-    assert engine.counters.steps == 4 and engine.counters.accepted == engine.counters.drafted == 19
+    assert engine.counters.steps == 5 and engine.counters.accepted == engine.counters.drafted == 18
     assert_nothing_is_left(engine)
 
 
@@ -313,7 +312,7 @@ def test_models_with_layers_of_one_kind_alone_share_little_memory_too(changes: d
 
 def test_leaving_while_running_frees_pages_at_once(model: Model) -> None:
     engine = engine_with_pages(model, 12, 8, keep_prefixes=False)
-    generation = engine.submit(asked(20))
+    generation = engine.submit(asked(13))
     engine.step()
     assert engine.memory.pools["global"].num_free < 12 and engine.memory.pools["local"].num_free < 8
     engine.cancel(generation)
@@ -360,7 +359,7 @@ def test_samples_share_the_prompt_and_any_of_them_may_leave(model: Model) -> Non
             engine.wait(generation)
             assert generation.token_ids == ([] if i == leaver else answers[i])
         if leaver is None:
-            assert engine.counters.tokens_computed == 20 + 3 * 7 and engine.counters.tokens_cached == 2 * 16 - 2 * 16 + 32
+            assert engine.counters.tokens_computed == 20 + 2 * 4 + 3 * 7 and engine.counters.tokens_cached == 2 * 16
         assert_nothing_is_left(engine)
 
 
@@ -395,9 +394,9 @@ def test_a_finalizer_that_cancels_amid_a_step_does_so_after_it(model: Model, mon
 
 
 def test_new_weights_put_everybody_back_and_answers_go_on_under_them() -> None:
-    model, other = small_model(), small_model(floor_scale=4.0)
+    model, other = small_model(), small_model()
     other.load_state_dict({name: 1.5 * x for name, x in model.state_dict().items()})
-    engine = engine_with_pages(model, 30, 10)
+    engine = engine_with_pages(model, 30, 10, max_streams=1)
     generation, waiting = engine.submit(asked(13, max_tokens=9)), engine.submit(asked(9, 1))
     for _ in range(3):
         engine.step()

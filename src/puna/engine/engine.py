@@ -12,6 +12,7 @@ One request's mistake ends that request alone: damaged logits, a grammar that ca
 """
 
 import itertools
+import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -26,21 +27,23 @@ from puna.config import LayerSpec
 from puna.engine.grammar import GrammarCompiler, GrammarError
 from puna.engine.kv_memory import KVMemory
 from puna.engine.memory import Plan, Settings, plan_memory
-from puna.engine.paged import PagedCache, Watched
+from puna.engine.paged import INVARIANT, PLAIN, PagedCache, Watched
 from puna.engine.request import CapacityError, FinishReason, Generation, PromptError, PromptLogprob, Request, Token, check_prompt
 from puna.engine.sampling import Chosen, Sampler, SamplingError, choose_many, token_logprobs
 from puna.engine.scheduler import Scheduler, Work, total_tokens
 from puna.engine.sequence import Sequence
 from puna.engine.speculate import Drafter
 from puna.engine.vision_rows import VisionRows
-from puna.kernels.attention import invariant_attention
-from puna.kernels.invariant import batch_invariant
+from puna.kernels.attention import verify_attention
+from puna.kernels.invariant import batch_invariant, verify
 from puna.model import Batch, Model
 from puna.model.experts import MoE
 from puna.model.router import Router
 
 # Two logits closer than this share of the larger may change places under bf16 rounding (8 bits of mantissa, and sums of rounded terms).
 _NEAR = 2.0**-7
+
+_log = logging.getLogger(__name__)
 
 
 class Counters(NamedTuple):
@@ -104,7 +107,9 @@ class Engine:
             self.config, layout, self.plan.num_global, self.plan.num_local, self.plan.kv_dtype, self.device, self.settings.keep_prefixes
         )
         invariant = self.settings.batch_invariant
-        self.cache = PagedCache(self.config, layout, self.memory.storages, invariant_attention if invariant else None)
+        if invariant:
+            _verify_invariance(model)
+        self.cache = PagedCache(self.config, layout, self.memory.storages, INVARIANT if invariant else PLAIN)
         self.scheduler = Scheduler(self.memory, self.settings.max_streams, self.settings.step_tokens, self._propose if drafter else None)
         self.vision = VisionRows(model, self.settings.vision_bytes, one_by_one=invariant) if self.config.vision is not None else None
         self._routers: dict[int, Router] = {
@@ -604,6 +609,14 @@ class Engine:
             with torch.no_grad():
                 for name, tensor in weights.items():
                     own[name].copy_(tensor)
+
+
+def _verify_invariance(model: Model) -> None:
+    """Measure once what makes results independent of their batch on this machine (`puna.kernels.invariant`); what is slow is said."""
+    slow = verify(model.parameters()).one_by_one
+    if slow or not verify_attention(model.config.head_width):
+        what = ", ".join(f"{inner} x {columns}" for inner, columns in slow) or "attention"
+        _log.warning("batch_invariant: on this machine products of these shapes go row by row, which is slow: %s", what)
 
 
 def _next_seed(seed: int, step: int) -> int:

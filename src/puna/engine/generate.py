@@ -17,9 +17,7 @@ from puna.model import Batch, Model
 from puna.stream import Stream
 
 
-def generate(
-    model: Model, prompt: Stream, sampling: Sampling, stop_ids: Collection[int], *, is_invariant: bool = False
-) -> Iterator[int]:
+def generate(model: Model, prompt: Stream, sampling: Sampling, stop_ids: Collection[int], *, is_invariant: bool = False) -> Iterator[int]:
     """Yield new token ids, the stop token included as the last; without one, `sampling.max_tokens` were produced.
 
     The caller may stop iterating at any time. Raises `ContextError` before the first token if the prompt leaves no room. `is_invariant`:

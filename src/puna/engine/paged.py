@@ -18,8 +18,7 @@ from torch import Tensor
 from puna.config import LayerSpec, ModelConfig
 from puna.engine.pages import PageLayout, SequencePages
 from puna.engine.storage import PageStorage
-from puna.kernels.attention import cached_attention
-from puna.kernels.attention.batched import batched_attention
+from puna.kernels.attention import batched_attention, cached_attention, invariant_attention, invariant_batched_attention
 from puna.kernels.precision import fast_dtype
 from puna.model import Batch
 
@@ -27,7 +26,16 @@ _FEW = 8  # pieces of at most so many tokens are attended in groups
 # Query rows of a long piece are attended this many at a time: the mask of all of them against a long context would outgrow the keys.
 _QUERY_ROWS = 512
 
-Attend = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+
+class Kernels(NamedTuple):
+    """How pieces attend: `one` piece by itself (the contract of `cached_attention`), and `many` side by side (of `batched_attention`)."""
+
+    one: Callable[[Tensor, Tensor, Tensor, float], Tensor]
+    many: Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
+
+
+PLAIN = Kernels(cached_attention, batched_attention)
+INVARIANT = Kernels(invariant_attention, invariant_batched_attention)
 
 
 class Piece(NamedTuple):
@@ -64,15 +72,13 @@ class Watched(NamedTuple):
 
 
 class PagedCache:
-    """Keys and values of all sequences of an engine. `attend_piece` replaces `cached_attention` for every piece (see `batch_invariant`)."""
+    """Keys and values of all sequences of an engine. `kernels` are `PLAIN`, or `INVARIANT` in an engine that is batch-invariant."""
 
-    def __init__(
-        self, config: ModelConfig, layout: PageLayout, storages: Mapping[str, PageStorage], attend_piece: Attend | None = None
-    ) -> None:
+    def __init__(self, config: ModelConfig, layout: PageLayout, storages: Mapping[str, PageStorage], kernels: Kernels = PLAIN) -> None:
         self.layout = layout
         self.storages = storages
         self._kind = {i: "global" for i in layout.global_layers} | {i: "local" for i in layout.local_layers}
-        self._attend_piece = attend_piece
+        self._kernels = kernels
         self._plans: dict[str, Reading] = {}
         self._watched: Sequence[Watched] = ()
 
@@ -103,7 +109,7 @@ class PagedCache:
             kept = storage.read(layer.index, group.pages)
             k, v = (x.unflatten(1, (n, -1)) for x in kept)
             q = q_TNH[group.rows].unflatten(0, (n, group.tokens))
-            out_TNH[group.rows] = batched_attention(q, k, v, group.num_keys, scale).flatten(0, 1)
+            out_TNH[group.rows] = self._kernels.many(q, k, v, group.num_keys, scale).flatten(0, 1)
         for piece, pages in plan.long:
             rows = slice(piece.rows.start, piece.rows.stop)
             k_KSH, v_KSH = (x[:, : piece.num_keys] for x in storage.read(layer.index, pages))
@@ -113,13 +119,13 @@ class PagedCache:
         return out_TNH
 
     def _attend_long(self, q_TNH: Tensor, k_SKH: Tensor, v_SKH: Tensor, scale: float) -> Tensor:
-        if self._attend_piece is not None:
-            return self._attend_piece(q_TNH, k_SKH.to(q_TNH.dtype), v_SKH.to(q_TNH.dtype), scale)
+        if self._kernels is INVARIANT:
+            return self._kernels.one(q_TNH, k_SKH, v_SKH, scale)
         dtype = q_TNH.dtype if q_TNH.dtype == torch.float32 else fast_dtype(q_TNH.device.type)
         q, k, v = (x.to(dtype) for x in (q_TNH, k_SKH, v_SKH))
         behind = len(k) - len(q)
         outputs = [
-            cached_attention(part, k[: behind + first + len(part)], v[: behind + first + len(part)], scale)
+            self._kernels.one(part, k[: behind + first + len(part)], v[: behind + first + len(part)], scale)
             for first, part in zip(range(0, len(q), _QUERY_ROWS), q.split(_QUERY_ROWS), strict=True)
         ]
         return torch.cat(outputs).to(q_TNH.dtype)
@@ -145,7 +151,7 @@ class PagedCache:
             pages = np.asarray(piece.pages, dtype=np.int64)
             slots[piece.rows.start : piece.rows.stop] = pages[places // per_page] * per_page + places % per_page
             needed = self.layout.pages_for(piece.num_keys)
-            if len(piece.rows) <= _FEW and self._attend_piece is None:
+            if len(piece.rows) <= _FEW:
                 grouped.setdefault((len(piece.rows), _width(needed)), []).append(piece)
             else:
                 long.append((piece, torch.from_numpy(pages[:needed]).to(device)))

@@ -1,6 +1,6 @@
 """Attention to cached keys whose every query gets the same bits whatever else is computed with it, and however many keys come after.
 
-The keys are cut into blocks of 128, counted from the sequence's (or the chunk's) first; the last block is filled with zeros. A block's
+The keys are cut into blocks of 64, counted from the sequence's (or the chunk's) first; the last block is filled with zeros. A block's
 scores and its share of the output are products of one fixed shape; blocks are added pairwise, ((0 + 1) + (2 + 3)) + ..., an order
 in which later blocks only ever add. A key that a query must not see has probability exactly zero, so a block of such keys adds zero: it
 does not matter whether it is there. The largest score is exact in any order. fp32 inside.
