@@ -3,6 +3,13 @@
     PUNA_DATA_MIRROR=DIR puna train recipes/herd.py --out runs/herd                    # two cores, about two and a half hours
     PUNA_DATA_MIRROR=DIR puna train recipes/herd.py --out runs/herd --set size=gpu     # one H200, about half an hour
 
+On two cores a teacher does not pay: two students would need its training's time themselves (docs/claims.md measures from how many students
+on it would). So the cpu size leaves it out, unless asked: `--set teacher_minutes=55`. Without it the students need not share batches, and
+one core each is faster than two cores for both (a step has thousands of small parallel regions):
+
+    OMP_NUM_THREADS=1 taskset -c 0 puna train recipes/herd.py --out runs/herd --set students=scout-nano
+    OMP_NUM_THREADS=1 taskset -c 1 puna train recipes/herd.py --out runs/herd --set students=maverick-nano   # when the tower sees
+
 The road, in the order of the file: raw files become shards; one vision tower learns to see on labelled pictures, and all three models
 start from a copy of it; the teacher trains; the students train under it by codistillation. Teacher and students take the same four
 stages: *words* (everything, prose and names first), *first names* (what is this, in English: the shortest way from a picture to a word),
@@ -41,7 +48,7 @@ from puna.presets import nano_behemoth, nano_maverick, nano_scout, with_vocabula
 from puna.tokens.bpe import Tokenizer
 from puna.tokens.chat import ChatFormat
 from puna.train import NextToken, Objective, Run, Stage, train
-from puna.train.distill import Codistillation, Dynamic
+from puna.train.distill import Codistillation, Fixed
 from puna.train.mixture_rows import ANSWER_WEIGHT, PICTURE_ANSWER_WEIGHT, MixtureRows
 from puna.train.projector import fit_projector
 from puna.train.settings import RecipeError, choose, with_overrides
@@ -50,7 +57,7 @@ from puna.train.vision import Classes, warm_up
 SEED = 1
 PICTURES_PER_STEP = 256
 PANGRAMS = "Quick zephyrs blow, vexing daft Jim. Съешь ещё этих мягких булок. いろはにほへと。 नमस्ते دنيا 你好 안녕 ¿Qué? Ça va? 1234"
-TRUST = (0.9, 0.3)  # of the teacher, at the start and at the end of the students' training
+TRUST = Fixed(0.5)  # in the teacher: the half won over rules that trust it less as training goes on (docs/claims.md)
 
 
 class Plan(NamedTuple):
@@ -81,7 +88,7 @@ PLANS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """One of the recipe's two sizes. Minutes are of the training clock; data and the tower's warm-up come on top."""
+    """One of the recipe's two sizes. Minutes are of the training clock; data and the tower's warm-up come on top. 0: no teacher."""
 
     data: str
     things: Which
@@ -119,8 +126,8 @@ SIZES: dict[str, Size] = {
         students={"scout-nano": nano_scout(), "maverick-nano": nano_maverick()},
         tokens_per_batch=8192,
         see_steps=1200,
-        teacher_minutes=55,
-        student_minutes=75,
+        teacher_minutes=0,
+        student_minutes=120,
         lr=4e-3,
         device="cpu",
         row_processes=0,
@@ -197,7 +204,7 @@ class Timing(NamedTuple):
 def run_of(
     configs: Mapping[str, ModelConfig], timing: Timing, tower: dict, start: Path, material: Material, teacher: Model | None = None
 ) -> Run:
-    """The stages for these models; with a teacher, its trust falls on one line through all of them."""
+    """The stages for these models, under a teacher if there is one."""
     size = material.size
 
     def prepare(*models: Model) -> None:
@@ -211,11 +218,9 @@ def run_of(
 
     plans = PLANS[timing.first_stage - 1 :]
     whole = sum(plan.share for plan in plans)
-    stages, done = [], 1 - whole
+    stages = []
     for plan in plans:
-        first, last = (TRUST[0] + (TRUST[1] - TRUST[0]) * at for at in (done, done + plan.share))
-        done += plan.share
-        objective: Objective = NextToken() if teacher is None else Codistillation(teacher, Dynamic(first=first, last=last))
+        objective: Objective = NextToken() if teacher is None else Codistillation(teacher, TRUST)
         is_last = plan is PLANS[-1]
         if timing.steps:
             count = max(1, round(plan.share / whole * timing.steps))
@@ -245,6 +250,8 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
     console = Console(stderr=True)
     overrides = dict(overrides)
     size = choose("size", SIZES, overrides, "cpu")
+    alone = {name: {name: config} for name, config in size.students.items()}
+    students = choose("students", {"both": size.students, **alone}, overrides, "both")
     defaults = {name: getattr(size, name) for name in ("see_steps", "teacher_minutes", "student_minutes", "tokens_per_batch")}
     settings = with_overrides(defaults | {"teacher_steps": 0, "student_steps": 0, "first_stage": 1}, overrides)
     size = replace(size, tokens_per_batch=settings["tokens_per_batch"])
@@ -259,13 +266,15 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
     done(f"data: {sum(shards.num_windows(language) for language in shards.languages):,} windows of prose")
     tower = see(initialize(Model(size.teacher), torch.Generator().manual_seed(SEED)), settings["see_steps"], out, material)
     done("the tower sees")
-    phases = (("teacher", {size.teacher.name: size.teacher}), ("student", size.students))
+    phases = [("student", students)]
+    if settings["teacher_minutes"] or settings["teacher_steps"]:
+        phases.insert(0, ("teacher", {size.teacher.name: size.teacher}))
     teacher: Model | None = None
     for phase, configs in phases:
         if not all((out / name / "config.json").is_file() for name in configs):
             timing = Timing(settings[f"{phase}_minutes"], settings[f"{phase}_steps"], min(settings["first_stage"], len(PLANS)))
             run = run_of(configs, timing, tower, out / "start", material, teacher)
-            trained = train(run, out / f"{phase}-run", resume=resume, console=console)
+            trained = train(run, out / f"{'-'.join(configs)}-run", resume=resume, console=console)
             if not trained.finished:
                 return
             for name, model in trained.models.items():
@@ -273,4 +282,4 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
         done(f"{phase}: {', '.join(str(out / name) for name in configs)}")
         if phase == "teacher":
             teacher = load_model(out / size.teacher.name, dtype="float32").to(size.device)
-    console.print(f"try puna chat {out / 'scout-nano'}")
+    console.print(f"try puna chat {out / next(iter(students))}")

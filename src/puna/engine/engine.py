@@ -387,6 +387,8 @@ class Engine:
                 break
             if chosen.token != sequence.drafts[place] or chosen.token in stops or sequence.sampler.finished:
                 break
+        if sequence.drafts:
+            sequence.judge_drafts(len(tokens) - 1)
         sequence.generation.drafted += len(sequence.drafts)
         sequence.generation.accepted += len(tokens) - 1
         self._counts.drafted += len(sequence.drafts)
@@ -446,6 +448,9 @@ class Engine:
         watch = sequence.generation.request.watch
         if watch.expert_ids or watch.attention_rows:
             return []  # every token that is looked at is computed as itself, once
+        if sequence.draft_rest:
+            sequence.draft_rest -= 1
+            return []
         drafts = self.drafter.draft(sequence.generation.id, sequence.ids, most)[:most]
         # No answer holds a patch, which has no row to stand for; nor an id that only a drafter knows.
         known = (token != self.config.patch_id and 0 <= token < self.config.vocab_size for token in drafts)

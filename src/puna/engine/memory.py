@@ -82,7 +82,7 @@ class Plan:
         return min(self.max_positions, self.num_global * self.layout.tokens_per_page) if self.layout.global_layers else self.max_positions
 
     def stream_bytes(self, num_tokens: int) -> int:
-        """Bytes of keys and values of one sequence of `num_tokens` between two steps, whole pages counted."""
+        """The most bytes of keys and values that one sequence of up to `num_tokens` holds between two steps, whole pages counted."""
         return self.layout.num_global(num_tokens) * self.global_page_bytes + self.layout.num_local(num_tokens) * self.local_page_bytes
 
     def streams_of(self, num_tokens: int) -> int:

@@ -89,11 +89,17 @@ class Sequence(Content):
         self.has_run = False
         self.pages = SequencePages(layout)
         self.drafts: list[int] = []
+        self.draft_rest = self._refusals = 0
 
     @property
     def num_left(self) -> int:
         """Known tokens that are not computed: 1 while it decodes."""
         return self.length - self.num_computed
+
+    def judge_drafts(self, accepted: int) -> None:
+        """A guess costs a place in the batch. After drafts of which none was accepted, rest for 1, 3, 7, ... 31 tokens."""
+        self._refusals = 0 if accepted else min(self._refusals + 1, 5)
+        self.draft_rest = 2**self._refusals - 1
 
     def next_ids(self, count: int) -> np.ndarray:
         """The ids of the next step: `count` known ones, and the drafts behind them."""
