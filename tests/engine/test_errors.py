@@ -342,11 +342,12 @@ def test_a_damaged_head_is_an_error_for_prompt_logprobs_too() -> None:
     model = small_model()
     model.text.head.weight.data[7] = np.nan
     engine = engine_with_pages(model, 20, 8)
-    generations = [engine.submit(replace(asked(4), prompt_logprobs=top)) for top in (None, 0, 3)]
+    generations = [engine.submit(replace(asked(30), prompt_logprobs=top)) for top in (None, 0, 3)]
     for generation in generations:
         engine.wait(generation)
         with pytest.raises(SamplingError, match="logits contain NaN"):
             generation.result()
+    assert engine.memory.prefixes.num_kept == {"global": 0, "local": 0}, "what was kept of it before is forgotten"
     assert_nothing_is_left(engine)
 
 

@@ -40,8 +40,8 @@ from puna.testing.engines import (
 )
 from puna.testing.tokenizer import byte_tokenizer
 
-LIVES = int(os.environ.get("PUNA_LIVES", "300"))
-A_ROUND = 50  # lives of one engine
+LIVES = int(os.environ.get("PUNA_LIVES", "420"))
+A_ROUND = 70  # lives of one engine
 LONGEST = 12  # tokens of an answer
 SEEDS = (7, 8, 9)
 GRAMMAR = Grammar.choice(["llama", "llano", "alpaca", "al"])
@@ -127,7 +127,7 @@ class Crowd:
         self.is_int8 = kind.get("kv_dtype") == "int8"
         self.ways, self.random = ways, Random(seed)
         self.prompts = prompts()
-        self.finished = self.failed = self.cancelled = self.refused = self.put_back = 0
+        self.finished = self.failed = self.cancelled = self.refused = self.short = 0
         self.alive: list[Iterator[None]] = []
 
     def run(self, count: int) -> None:
@@ -141,8 +141,8 @@ class Crowd:
             self.engine.step()
             steps += 1
             assert len(self.engine.scheduler.running) <= 5
+            self.short += bool(self.engine.scheduler.waiting) and len(self.engine.scheduler.running) < 5
             if self.random.random() < 0.03:  # everybody is put back, and everything that is kept forgotten
-                self.put_back += len(self.engine.scheduler.running)
                 self.engine.update_weights({})
             if steps % 10 == 0:
                 assert_pages_add_up(self.engine)
@@ -262,7 +262,7 @@ def test_lives_in_a_crowd_are_those_alone_and_leave_nothing_behind(kind: str, se
     crowd.run(A_ROUND)
     counters = crowd.engine.counters
     assert crowd.finished >= A_ROUND // 3 and crowd.cancelled and crowd.failed and crowd.refused
-    assert counters.preempted > crowd.put_back, "memory was never short"
+    assert counters.preempted > 0 and crowd.short > 0, "memory was never short"
     assert (counters.tokens_cached > 0) == (ENGINES[kind].get("keep_prefixes", True))
     assert 0 <= counters.accepted <= counters.drafted and (counters.drafted > 0) == ENGINES[kind].get("drafts", False)
     assert counters.tokens_computed >= counters.tokens_sampled - counters.accepted

@@ -201,6 +201,21 @@ def test_right_drafts_give_several_tokens_a_step_and_the_same_answer(model: Mode
     assert_nothing_is_left(engine)
 
 
+def test_pages_of_refused_drafts_are_given_back_in_the_same_step(model: Model) -> None:
+    engine = engine_with_pages(model, 40, 12, parts={"drafter": Greedy()})
+    generation = engine.submit(asked(6, max_tokens=30))
+    engine.step()
+    while generation.sequence is not None:
+        sequence, layout = generation.sequence, engine.plan.layout
+        assert len(sequence.pages.global_pages) == layout.num_global(sequence.num_computed)
+        open_tokens = sequence.num_computed % 8
+        assert [len(pages) for pages in sequence.pages.local_pages.values()] == ([layout.pages_for(open_tokens)] if open_tokens else [])
+        engine.step()
+    assert engine.counters.drafted > 20 and engine.counters.accepted < 5
+    assert generation.token_ids == alone(model, generation.request)
+    assert_nothing_is_left(engine)
+
+
 def test_no_more_streams_run_than_allowed(model: Model) -> None:
     engine = engine_with_pages(model, 200, 60, max_streams=3)
     recorded(engine)  # asserts it in every step
@@ -372,22 +387,25 @@ def test_samples_without_a_kept_beginning_are_right_too(model: Model) -> None:
     assert_nothing_is_left(engine)
 
 
-def test_a_finalizer_that_cancels_amid_a_step_does_so_after_it(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", ["forward", "reserve", "commit"])
+def test_a_finalizer_that_cancels_amid_a_step_does_so_after_it(model: Model, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The garbage collector may close a forgotten `follow` at any time, also inside a step of the thread that holds the lock."""
     engine = engine_with_pages(model, 30, 10)
     forgotten, other, queued = (engine.submit(asked(5, seed)) for seed in range(3))
-    forward = Model.forward
+    owner, name = {"forward": (Model, "forward"), "reserve": (engine.memory, "reserve"), "commit": (engine.memory, "commit")}[place]
+    interrupted = getattr(owner, name)
 
-    def interrupted(self: Model, *args: object) -> object:
+    def cancels(*args: object) -> object:
         engine.cancel(forgotten)
         engine.cancel(queued)
-        return forward(self, *args)  # type: ignore[arg-type]
+        return interrupted(*args)
 
-    monkeypatch.setattr(Model, "forward", interrupted)
+    monkeypatch.setattr(owner, name, cancels)
     engine.step()
     monkeypatch.undo()
     assert forgotten.finish_reason == queued.finish_reason == "cancelled"
     assert list(engine._sequences) == [other.id]
+    assert_pages_add_up(engine)
     engine.wait(other)
     assert other.token_ids == alone(model, other.request)
     assert_nothing_is_left(engine)

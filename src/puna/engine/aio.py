@@ -7,7 +7,7 @@ await engine.close()
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ class AsyncEngine:
         self._thread = threading.Thread(target=self._work, name="puna-engine", daemon=True)
         self._thread.start()
 
-    async def stream(self, request: Request) -> AsyncIterator[Token]:
+    async def stream(self, request: Request) -> AsyncGenerator[Token, None]:
         """Tokens as they come.
 
         Raises `PromptError` before the first for a request that can never be answered, and whatever goes wrong later.
@@ -80,7 +80,7 @@ class AsyncEngine:
         if self._closed:
             raise RuntimeError("this engine is closed")
 
-    async def follow(self, generation: Generation) -> AsyncIterator[Token]:
+    async def follow(self, generation: Generation) -> AsyncGenerator[Token, None]:
         """The tokens of a submitted generation, once. Leaving early cancels it."""
         listener = _Listener(generation, asyncio.get_running_loop(), asyncio.Queue())
         with self._changed:

@@ -27,7 +27,8 @@ def small_model(**changes: Any) -> Model:
 def engine_with_pages(model: Model, num_global: int, num_local: int, *, parts: Mapping[str, Any] | None = None, **settings: Any) -> Engine:
     """An engine with exactly so many pages; `parts` are `Engine`'s drafter and grammars."""
     with patch("puna.engine.engine.plan_memory", lambda *args: replace(plan_memory(*args), num_global=num_global, num_local=num_local)):
-        return Engine(model, Settings(**(dict(max_streams=4, step_tokens=16, tokens_per_page=4) | settings)), **(parts or {}))
+        sizes: dict[str, Any] = dict(max_streams=4, step_tokens=16, tokens_per_page=4)
+        return Engine(model, Settings(**(sizes | settings)), **(parts or {}))
 
 
 def text(length: int, seed: int = 0) -> Stream:
