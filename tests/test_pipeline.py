@@ -379,3 +379,11 @@ def test_an_int8_directory_answers_as_its_bf16_conversion(tmp_path: Path) -> Non
     floats = convert_model(integers, tmp_path / "bf16", tokenizer).directory
     ids = list(range(40))
     assert torch.equal(load(integers).logits(ids), load(floats).logits(ids))
+
+
+def test_an_answer_cancelled_from_elsewhere_is_an_error_and_not_a_short_answer(pipeline: Pipeline) -> None:
+    chunks = pipeline.stream([{"role": "user", "content": "Hi"}], max_tokens=50)
+    next(chunks)
+    pipeline.engine.cancel_all()
+    with pytest.raises(RequestError, match="cancelled"):
+        list(chunks)

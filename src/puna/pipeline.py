@@ -249,6 +249,8 @@ class Pipeline:
             # Also when there is nothing to show yet: whoever listens can stop here.
             yield Produced(Chunk(held[:safe], None, prompt_tokens, len(ids)), ids)
             held = held[safe:]
+        if generation.finish_reason == "cancelled":
+            raise RequestError("the answer was cancelled from elsewhere before its end")
         held += decoder.flush()
         at = _first_stop(held, stops)
         yield Produced(Chunk(held if at is None else held[:at], finish if at is None else "stop", prompt_tokens, len(ids)), ids)

@@ -17,6 +17,7 @@ from puna.engine import (
     Request,
     Sampling,
     SamplingError,
+    Settings,
     Watch,
     generate,
 )
@@ -445,3 +446,18 @@ def test_watched_positions_that_never_come_are_no_error(street: Street) -> None:
             assert row_NS.shape == (2, seen)
             torch.testing.assert_close(row_NS.sum(-1), torch.ones(2))
     street.must_be_well()
+
+
+def test_a_drafter_that_fails_costs_nobody_an_answer(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def draft(self, key: int, token_ids: np.ndarray, most: int) -> list[int]:
+            raise RuntimeError("boom")
+
+        def forget(self, key: int) -> None:
+            pass
+
+    model = small_model()
+    requests = [Request(prompt=text(length), sampling=Sampling(max_tokens=6)) for length in (5, 9)]
+    plain = Engine(model, Settings(kv_bytes=1 << 20)).generate(requests)
+    assert Engine(model, Settings(kv_bytes=1 << 20), drafter=Broken()).generate(requests) == plain
+    assert len([record for record in caplog.records if "drafter failed" in record.message]) == 2

@@ -451,7 +451,12 @@ class Engine:
         if sequence.draft_rest:
             sequence.draft_rest -= 1
             return []
-        drafts = self.drafter.draft(sequence.generation.id, sequence.ids, most)[:most]
+        try:
+            drafts = self.drafter.draft(sequence.generation.id, sequence.ids, most)[:most]
+        except Exception:  # a draft decides nothing: the answer goes on without it, and somebody is told
+            _log.exception("the drafter failed on generation %d; it goes on without drafts", sequence.generation.id)
+            sequence.draft_rest = sequence.limit
+            return []
         # No answer holds a patch, which has no row to stand for; nor an id that only a drafter knows.
         known = (token != self.config.patch_id and 0 <= token < self.config.vocab_size for token in drafts)
         return drafts[: next((place for place, is_known in enumerate(known) if not is_known), len(drafts))]

@@ -47,21 +47,23 @@ class PrefixStore:
 
     def find(self, names: Sequence[bytes], most: int) -> Kept:
         """The longest beginning of at most `most` tokens whose pages are all at hand. `names` are those of its whole pages, in order."""
-        per_page, layout = self.layout.tokens_per_page, self.layout
+        per_page, chunk = self.layout.tokens_per_page, self.layout.chunk
         globals_, locals_ = self._pages["global"], self._pages["local"]
-        reach = min(len(names), most // per_page)
-        if layout.global_layers:
-            reach = next((i for i in range(reach) if names[i] not in globals_), reach)
-        for count in range(reach, 0, -1):
-            end = count * per_page
-            if not layout.can_resume_at(end):
+        count = min(len(names), most // per_page)
+        if self.layout.global_layers:
+            count = next((i for i in range(count) if names[i] not in globals_), count)
+        opened: Sequence[bytes] = ()
+        while count and chunk is not None and (inside := count * per_page % chunk):
+            start = count * per_page - inside
+            if start % per_page:  # no page ends where this chunk begins: none of its places will do
+                count = start // per_page
                 continue
-            open_from = 0 if layout.chunk is None else end - end % layout.chunk
-            opened = names[open_from // per_page : count] if layout.chunk is not None else ()
-            if all(name in locals_ for name in opened):
-                whole = [globals_[name] for name in names[:count]] if layout.global_layers else []
-                return Kept(end, whole, [locals_[name] for name in opened])
-        return Kept(0, [], [])
+            first = start // per_page
+            run = next((i for i, name in enumerate(names[first:count]) if name not in locals_), count - first)
+            opened, count = names[first : first + run], first + run  # at the chunk's edge if none of its pages is here
+            break
+        whole = [globals_[name] for name in names[:count]] if self.layout.global_layers else []
+        return Kept(count * per_page, whole, [locals_[name] for name in opened])
 
     def offer(self, name: bytes, global_page: int | None, local_page: int | None) -> None:
         """Keep pages under a name; a name that has one already keeps that."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence as Items
 from typing import NamedTuple
 
 from puna.engine.kv_memory import KVMemory
+from puna.engine.pages import Missing
 from puna.engine.sequence import Sequence
 
 Propose = Callable[[Sequence, int], list[int]]
@@ -127,9 +128,8 @@ class Scheduler:
         memory, layout = self.memory, self.memory.layout
         names = sequence.name_pages(sequence.length, layout.tokens_per_page)
         kept = memory.begin(sequence.pages, names, self._most_kept(sequence))
-        missing_global = layout.num_global(sequence.length + 1) - len(kept.global_pages)
-        missing_local = layout.num_local(sequence.length + 1) - len(kept.local_pages)
-        if not memory.has_room(max(0, missing_global), max(0, missing_local)):
+        owed = [self._owed(each) for each in (*(each for each in self.running if each.num_left > 1), sequence)]
+        if not memory.has_room(sum(each.num_global for each in owed), sum(each.num_local for each in owed)):
             memory.release(sequence.pages)
             return False
         heapq.heappop(self._waiting)
@@ -140,6 +140,13 @@ class Scheduler:
         sequence.has_run = True
         return True
 
+    def _owed(self, sequence: Sequence) -> Missing:
+        """Pages that a sequence's prompt has yet to take, and the token after it."""
+        layout, pages = self.memory.layout, sequence.pages
+        num_local = sum(len(numbers) for numbers in pages.local_pages.values())
+        length = sequence.length + 1
+        return Missing(max(0, layout.num_global(length) - len(pages.global_pages)), max(0, layout.num_local(length) - num_local))
+
     @staticmethod
     def _most_kept(sequence: Sequence) -> int:
         """How many tokens need not be computed: all but the last, whose hidden state gives the next; none if every token is looked at."""
@@ -147,7 +154,7 @@ class Scheduler:
         looks = request.prompt_logprobs is not None or request.watch.expert_ids
         if looks:
             return 0
-        rows = [row for row in request.watch.attention_rows if row < sequence.length]
+        rows = [row for row in request.watch.attention_rows if 0 <= row < sequence.length]
         return min([sequence.length - 1, *rows])
 
 

@@ -23,7 +23,7 @@ class Content:
         self._ids = np.empty(len(prompt) + 64, dtype=np.int64)
         self._ids[: len(prompt)] = prompt.token_ids
         self.names: list[bytes] = []
-        self._tiles = prompt.tiles
+        self._tiles = None if prompt.tiles is None else prompt.tiles.copy()  # names stand for what the caller's buffer holds now
         self._digests = [digest_of(tile) for tile in prompt.tiles] if prompt.tiles is not None else []
         is_patch = np.asarray(prompt.token_ids) == patch_id
         self._patches_before = np.concatenate([[0], is_patch.cumsum()])
