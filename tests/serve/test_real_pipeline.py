@@ -1,9 +1,13 @@
 """The server around a real, if tiny and random, model: the pipeline keeps the promises that the scripted one makes in its name."""
 
+import asyncio
+
 import httpx
 import pytest
 
+from puna.engine import Settings
 from puna.pipeline import Pipeline
+from puna.serve.limits import Limits
 from puna.testing.models import tiny_config, tiny_model
 from puna.testing.serving import USER, AppClient, assert_error, eventually, live_server, picture_part, text_part, video_part
 from puna.testing.tokenizer import byte_tokenizer
@@ -58,3 +62,24 @@ def test_a_client_that_leaves_stops_the_model_though_it_has_shown_nothing_yet(to
             httpx.post(f"{address}/v1/chat/completions", json=body, timeout=0.3)
         assert eventually(lambda: httpx.get(f"{address}/health").json()["requests_in_flight"] == 0)
         assert 0 < len(steps) < 3_500
+
+
+@pytest.mark.anyio
+async def test_answers_written_side_by_side_share_the_engines_steps_and_are_those_of_one_alone(pipeline: Pipeline) -> None:
+    alone = AppClient(pipeline)
+    expected = [(await alone.chat({"role": "user", "content": word}, max_tokens=40)).json()["choices"] for word in "abcd"]
+    before = pipeline.engine.counters.steps
+    together = AppClient(pipeline, Limits(answering=4))
+    answers = await asyncio.gather(*(together.chat({"role": "user", "content": word}, max_tokens=40) for word in "abcd"))
+    assert [answer.json()["choices"] for answer in answers] == expected
+    assert pipeline.engine.counters.steps - before < before
+
+
+@pytest.mark.anyio
+async def test_a_prompt_beyond_the_engines_memory_is_refused_with_what_would_fit() -> None:
+    small = Pipeline("tiny", tiny_model(), byte_tokenizer(), settings=Settings(kv_bytes=16_000, max_streams=1))
+    client = AppClient(small)
+    refused = await client.chat({"role": "user", "content": "long " * 100})
+    assert_error(refused, 400, "context_length_exceeded", "messages")
+    assert f"holds {small.engine.plan.tokens_per_stream} of one request" in refused.json()["error"]["message"]
+    assert (await client.chat({"role": "user", "content": "x"}, max_tokens=2)).status_code == 200

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
+from puna.engine import ContextError, PromptError
 from puna.media import MediaError
 from puna.pipeline import RequestError
 from puna.serve.wire import ChatRequest
@@ -60,12 +61,14 @@ def internal_error() -> ApiError:
 
 
 def as_api_error(error: BaseException) -> ApiError:
-    """What the client is told of `error`: the rooms below raise these three for a caller's mistake, and anything else is ours."""
+    """What the client is told of `error`: the rooms below raise these for a caller's mistake, and anything else is ours."""
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, ContextError):
+        return ApiError(400, str(error), code="context_length_exceeded", param="messages")
     if isinstance(error, MediaError):
         return ApiError(400, str(error), code="invalid_image", param="messages")
-    if isinstance(error, ChatError | RequestError):
+    if isinstance(error, ChatError | RequestError | PromptError):
         return ApiError(400, str(error), code="invalid_request", param="messages" if isinstance(error, ChatError) else None)
     return internal_error()
 
@@ -86,7 +89,7 @@ def install(app: FastAPI, routes: Sequence[str]) -> None:
             message = f"{request.url.path} does not take {request.method}; it takes {headers.get('Allow', 'other methods')}"
         return ApiError(error.status_code, message, headers=headers).response()
 
-    for kind in (ApiError, ChatError, MediaError, RequestError, Exception):
+    for kind in (ApiError, ChatError, MediaError, RequestError, PromptError, Exception):
         app.add_exception_handler(kind, api_error)
     app.add_exception_handler(HTTPException, http_error)
 
