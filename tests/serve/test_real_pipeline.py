@@ -77,7 +77,7 @@ async def test_answers_written_side_by_side_share_the_engines_steps_and_are_thos
 
 @pytest.mark.anyio
 async def test_a_prompt_beyond_the_engines_memory_is_refused_with_what_would_fit() -> None:
-    small = Pipeline("tiny", tiny_model(), byte_tokenizer(), settings=Settings(kv_bytes=16_000, max_streams=1))
+    small = Pipeline("tiny", tiny_model(), byte_tokenizer(), settings=Settings(kv_bytes=60_000, max_streams=1))
     client = AppClient(small)
     refused = await client.chat({"role": "user", "content": "long " * 100})
     assert_error(refused, 400, "context_length_exceeded", "messages")

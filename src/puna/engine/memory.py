@@ -183,4 +183,7 @@ def _free_of_group() -> int:
 
 
 def _size(num_bytes: int) -> str:
-    return f"{num_bytes / _GIB:,.2f} GiB" if num_bytes >= _GIB else f"{num_bytes / (1 << 20):,.1f} MiB"
+    for unit, name in ((_GIB, "GiB"), (1 << 20, "MiB")):
+        if num_bytes >= unit:
+            return f"{num_bytes / unit:,.2f} {name}"
+    return f"{num_bytes:,} bytes"
