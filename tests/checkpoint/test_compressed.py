@@ -2,15 +2,18 @@ import json
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from puna.checkpoint import INT8, CheckpointError, Scheme, StoredModel, convert_model, load_model, open_model, save_model
-from puna.checkpoint.compressed import matrices, scheme_from_hf, scheme_to_hf
+from puna.checkpoint import INT8, CheckpointError, Mix, Scheme, StoredModel, convert_model, load_model, open_model, save_model
+from puna.checkpoint.compressed import matrices, mix_to_hf, schemes_from_hf
+from puna.checkpoint.names_hf import to_hf_name
 from puna.checkpoint.quantized import dequantize, quantize
 from puna.checkpoint.shards import INDEX_FILE, SINGLE_FILE, ShardedTensors
 from puna.model import Batch, Model
@@ -95,8 +98,8 @@ def logits(model: Model) -> Tensor:
 def test_the_config_says_the_scheme_to_us_and_to_compressed_tensors(scheme: Scheme) -> None:
     from compressed_tensors.quantization import QuantizationConfig
 
-    written = json.loads(json.dumps(scheme_to_hf(scheme)))
-    assert scheme_from_hf({"quantization_config": written}) == scheme
+    written = json.loads(json.dumps(mix_to_hf(Mix.of_one(scheme))))
+    assert schemes_from_hf({"quantization_config": written}) == (scheme,)
     theirs = QuantizationConfig.model_validate(written).model_dump(mode="json")
     (group,) = theirs["config_groups"].values()
     assert (group["weights"]["num_bits"], group["weights"]["group_size"]) == (scheme.bits, scheme.group)
@@ -105,11 +108,11 @@ def test_the_config_says_the_scheme_to_us_and_to_compressed_tensors(scheme: Sche
 
 
 def test_configs_of_other_programs_are_read() -> None:
-    assert scheme_from_hf(changed()) == Scheme(4, 128)
-    assert scheme_from_hf(changed("weights", strategy="channel", group_size=None, num_bits=8)) == INT8
-    assert scheme_from_hf(changed("weights", strategy=None, group_size=-1, num_bits=8)) == INT8
-    assert scheme_from_hf(changed("weights", actorder="weight")) == Scheme(4, 128)
-    assert scheme_from_hf({}) is None and scheme_from_hf({"quantization_config": None}) is None
+    assert schemes_from_hf(changed()) == (Scheme(4, 128),)
+    assert schemes_from_hf(changed("weights", strategy="channel", group_size=None, num_bits=8)) == (INT8,)
+    assert schemes_from_hf(changed("weights", strategy=None, group_size=-1, num_bits=8)) == (INT8,)
+    assert schemes_from_hf(changed("weights", actorder="weight")) == (Scheme(4, 128),)
+    assert schemes_from_hf({}) == () == schemes_from_hf({"quantization_config": None})
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -119,7 +122,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (changed(sparsity_config={"format": "sparse-24-bitmask"}), "sparsity_config"),
     (changed(transform_config={"config_groups": {}}), "transform_config"),
     (changed(config_groups={}), "config_groups"),
-    (changed(config_groups={"a": {}, "b": {}}), "one scheme for all"),
+    (changed(config_groups={"a": THEIRS["config_groups"]["group_0"], "b": {}}), "config_groups.b"),
     (changed(surprise=1), "unknown field quantization_config.surprise"),
     (changed("group", input_activations={"num_bits": 8}), "input_activations"),
     (changed("group", format="marlin-24"), "quantization_config.config_groups.group_0.format is 'marlin-24'"),
@@ -138,7 +141,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("config", "words"), REFUSED, ids=[words for _, words in REFUSED])
 def test_schemes_that_puna_cannot_undo_are_refused_by_name(config: dict[str, Any], words: str) -> None:
     with pytest.raises(CheckpointError) as error:
-        scheme_from_hf(config)
+        schemes_from_hf(config)
     assert words in str(error.value) and str(error.value).startswith("config.json: "), str(error.value)
 
 
@@ -230,8 +233,9 @@ def test_a_nano_takes_half_of_its_bf16_size(tmp_path: Path) -> None:
     with open_model(save_model(model, tmp_path, storage="int8")) as stored:
         storage = stored.storage()
     num_parameters = sum(p.numel() for p in model.parameters())
-    assert storage.scheme == INT8 and sum(storage.by_kind.values()) == num_parameters
+    assert storage.schemes == (INT8,) and sum(storage.by_kind.values()) == num_parameters
     assert storage.by_kind["bf16"] < 0.01 * num_parameters
+    assert 0 <= storage.num_bytes - sum(storage.bytes_by_kind.values()) < 1 << 19  # the header
     assert storage.num_bytes == (tmp_path / SINGLE_FILE).stat().st_size < 1.03 * num_parameters
     assert storage.bits_per_weight == pytest.approx(8 * storage.num_bytes / num_parameters)
 
@@ -317,3 +321,112 @@ def test_groups_that_do_not_fit_the_model_are_refused_before_anything_is_written
     with pytest.raises(CheckpointError, match=r"embed_tokens: rows of 32 weights cannot be cut into groups of 12"):
         save_model(tiny_model(), tmp_path / "x", storage=Scheme(8, 12))
     assert not (tmp_path / "x").exists()
+
+
+# --- Mixtures of schemes --------------------------------------------------------------------------------------------------
+
+INT4 = Scheme(4, 8)
+MIXES = {
+    "experts_in_4": Mix(INT4, INT8, None, INT8),
+    "head_in_8": Mix(INT4, INT4, None, INT8),
+    "three_schemes": Mix(Scheme(4), INT8, INT4, Scheme(8, 8)),
+    "experts_alone": Mix(INT4, None, None, None),
+}
+
+
+@pytest.mark.parametrize("mix", MIXES.values(), ids=MIXES)
+def test_each_matrix_of_a_mixture_is_what_its_own_scheme_makes_of_it(mix: Mix, tmp_path: Path) -> None:
+    model = tiny_model()
+    loaded = load_model(save_model(model, tmp_path, storage=mix), "bfloat16").state_dict()
+    chosen: set[Scheme | None] = set()
+    for name, tensor in model.state_dict().items():
+        expected = tensor.bfloat16()
+        for matrix in matrices(name, to_hf_name(name, text_only=False), tuple(tensor.shape)):
+            part = {"text.embed.weight": mix.embedding, "text.head.weight": mix.head}.get(name, mix.others)
+            scheme = mix.experts if ".experts." in name else part
+            chosen.add(scheme)
+            if scheme is not None:
+                matrix.view(expected).copy_(dequantize(quantize(matrix.view(tensor), scheme)))
+        assert torch.equal(loaded[name], expected), name
+    assert chosen == {mix.experts, mix.others, mix.embedding, mix.head}
+
+
+@pytest.mark.parametrize("mix", MIXES.values(), ids=MIXES)
+def test_the_config_of_a_mixture_names_each_module_s_scheme_to_compressed_tensors(mix: Mix, tmp_path: Path) -> None:
+    """Its own dequantiser, which takes the first group that matches, gives the weights that we give."""
+    from compressed_tensors.entrypoints.convert import CompressedTensorsDequantizer
+
+    directory = save_model(tiny_model(), tmp_path / "x", storage=mix)
+    written = json.loads((directory / "config.json").read_text())
+    assert set(schemes_from_hf(written)) == set(mix.schemes)
+    assert written["quantization_config"].get("dequantize", False) == (len(mix.schemes) == 1)
+    theirs = CompressedTensorsDequantizer(str(directory)).validate(load_file(directory / SINGLE_FILE))
+    with open_model(directory) as stored:
+        for name, found in stored.matrices.items():
+            whole = stored.read(name)
+            assert all(torch.equal(theirs[f"{matrix.module}.weight"], matrix.view(whole)) for matrix, _ in found), name
+        assert stored.storage().schemes != ()
+
+
+def test_a_matrix_that_fits_none_of_the_schemes_is_named(tmp_path: Path) -> None:
+    directory = save_model(tiny_model(tiny_config(vision=None)), tmp_path, storage=Mix(INT4, INT8, None, INT8))
+    edit(directory, **{f"{WQ}.weight_packed": torch.zeros(32, 5, dtype=torch.int32)})
+    assert f"wrong shape: {WQ}.weight_packed is [32, 5]" in message_of(directory)
+
+
+# --- Memory -------------------------------------------------------------------------------------------------------------
+
+
+class PeakBytes(TorchDispatchMode):
+    """The most bytes that tensors made inside have held at once; views count once, mapped files not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live: dict[int, list[int]] = {}  # place -> [tensors, bytes]
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(tensor, Tensor) and tensor.device.type == "cpu":
+                place = tensor.untyped_storage().data_ptr()
+                known = self.live.setdefault(place, [0, tensor.untyped_storage().nbytes()])
+                known[0] += 1
+                weakref.finalize(tensor, self.drop, place)
+        self.peak = max(self.peak, sum(size for _, size in self.live.values()))
+        return made
+
+    def drop(self, place: int) -> None:
+        self.live[place][0] -= 1
+        if not self.live[place][0]:
+            del self.live[place]
+
+
+def test_memory_is_bounded_by_the_largest_tensor_whatever_the_number_of_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("puna.checkpoint.quantized._BLOCK", 1 << 10)
+    peaks = []
+    for num_layers in (2, 8):
+        config = tiny_config(vision=None, num_layers=num_layers, moe_layers=(1,), nope_layers=())
+        source = save_model(tiny_model(config), tmp_path / f"source{num_layers}", storage="fp32", max_shard_bytes=20_000)
+        assert len(list(source.glob("model-*-of-*.safetensors"))) > 2
+        with PeakBytes() as counted:
+            written = convert_model(source, tmp_path / f"int4{num_layers}", storage=Mix(INT4, INT8, None, INT8), max_shard_bytes=20_000)
+        assert (written.directory / INDEX_FILE).is_file()
+        peaks.append(counted.peak)
+    largest = max(4 * tensor.numel() for tensor in tiny_model(tiny_config(vision=None)).state_dict().values())
+    assert peaks[0] == pytest.approx(peaks[1], rel=0.05)
+    assert peaks[1] < 3 * largest
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(CheckpointError, match=r"the weights take [\d,]+ bytes and 1,000 are free there; make room"):
+        save_model(tiny_model(), tmp_path / "x", storage="int8")
+    assert not list((tmp_path / "x").glob("*"))
+
+
+def test_progress_counts_up_to_all_bytes(tmp_path: Path) -> None:
+    save_model(tiny_model(), tmp_path / "bf16")
+    told: list[tuple[int, int]] = []
+    convert_model(tmp_path / "bf16", tmp_path / "int8", storage="int8", progress=lambda done, total: told.append((done, total)))
+    assert told == sorted(told) and told[-1][0] == told[-1][1] and len(told) > 200

@@ -81,7 +81,7 @@ def test_a_directory_with_weights_says_how_they_are_stored(puna, storage: str, t
     num_parameters = sum(p.numel() for p in model.parameters())
     assert (shown["bytes"], sum(shown["parameters"].values())) == (size, num_parameters)
     assert shown["bits_per_weight"] == pytest.approx(8 * size / num_parameters)
-    assert shown["scheme"] == (None if storage == "bf16" else {"bits": 8, "group": None})
+    assert shown["schemes"] == ([] if storage == "bf16" else [{"bits": 8, "group": None}])
     out = puna("show", str(directory)).out
     assert f"stored     {size:,} bytes" in out and f"k in {storage}" in out
     assert ("int8, one scale a row" in out) == (storage == "int8")

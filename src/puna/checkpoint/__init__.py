@@ -3,6 +3,7 @@
 Promises: what is loaded is exactly what the file says or `CheckpointError` names what is wrong; nothing pickled is ever opened.
 """
 
+from puna.checkpoint.compressed import Mix
 from puna.checkpoint.config_hf import config_from_hf, config_to_hf
 from puna.checkpoint.errors import CheckpointError
 from puna.checkpoint.hf import STORAGES, Written, convert_model, load_model, save_model
@@ -13,6 +14,7 @@ __all__ = [
     "INT8",
     "STORAGES",
     "CheckpointError",
+    "Mix",
     "Scheme",
     "Storage",
     "StoredModel",

@@ -4,13 +4,19 @@ Of a quantised matrix `x.weight` [O, I] the file holds `x.weight_packed` (words 
 Routed experts, one tensor for all of them in the bf16 form, are matrices of their own here: `experts.3.gate_proj`, `up_proj` and
 `down_proj`, output-major as every linear layer's. The format is called "pack-quantized". [ct]
 
-Integers: linear layers, embedding, head. Floats: the routers and the patch embedding, whose few weights decide much, norms, biases and
-the vision tower's tables. [ours]
+Integers: linear layers and, unless a `Mix` says otherwise, embedding and head. Floats: the routers and the patch embedding, whose few
+weights decide much, norms, biases and the vision tower's tables. [ours]
+
+One directory may mix schemes. transformers (5.23) has two ways to read integers: told to "dequantize", it undoes all of Llama 4's modules
+by the one scheme; else it takes each module by its own, but no embedding in integers. [hf] So one scheme is written for the first way
+and several for the second, in which products are rounded to the model's dtype: the weights are ours if that is bf16.
 
 Letters: O outputs, I inputs, G groups of a row, E experts, D model width, F feed-forward width.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -25,11 +31,44 @@ _METHOD = "compressed-tensors"
 _FLOATS = (".router.", ".patch_embed.")  # parts of our names
 _FLOATS_HF = ["re:.*\\.router$", "re:.*\\.patch_embedding\\..*"]  # the same for compressed-tensors, which matches names of modules
 _TARGETS = ["Linear", "Embedding"]
+_ROUTED, _EMBEDDING, _HEAD = r".*\.experts\.\d+\..*", r"(.*\.)?embed_tokens$", r"(.*\.)?lm_head$"
 
 # How the integers were found, or how a program may compute with them: they say nothing about what the weights are.
 _BOOKKEEPING = frozenset(
     "dequantize quantization_status global_compression_ratio ignore version observer observer_kwargs scale_dtype zp_dtype".split()
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Which matrices become integers, and how: the routed experts, embedding, head, and all others. None: floats."""
+
+    experts: Scheme
+    others: Scheme | None
+    embedding: Scheme | None
+    head: Scheme | None
+
+    @classmethod
+    def of_one(cls, scheme: Scheme) -> "Mix":
+        return cls(scheme, scheme, scheme, scheme)
+
+    @property
+    def parts(self) -> tuple[tuple[str, Scheme | None], ...]:
+        """Patterns of the modules that are named by themselves, and how they are stored."""
+        return (_ROUTED, self.experts), (_EMBEDDING, self.embedding), (_HEAD, self.head)
+
+    def of(self, module: str) -> Scheme | None:
+        """How a module of the file is stored; None for floats."""
+        return next((scheme for pattern, scheme in self.parts if re.fullmatch(pattern, module)), self.others)
+
+    @property
+    def schemes(self) -> tuple[Scheme, ...]:
+        return tuple(dict.fromkeys(scheme for _, scheme in (*self.parts, ("", self.others)) if scheme is not None))
+
+    @property
+    def loads_in_transformers(self) -> bool:
+        """Without a conversion: not an embedding in integers where there are several schemes (5.23)."""
+        return len(self.schemes) == 1 or self.embedding is None
 
 
 class Matrix(NamedTuple):
@@ -102,31 +141,41 @@ def unpacked(matrix: Matrix, scheme: Scheme, load: Callable[[str], Tensor]) -> T
     return dequantize(Quantized(unpack(words, scheme.bits, matrix.shape[1]), scales_OG))
 
 
-def scheme_to_hf(scheme: Scheme) -> dict[str, Any]:
-    """The `quantization_config` of a directory whose matrices are stored by `scheme`."""
-    weights = {"num_bits": scheme.bits, "type": "int", "symmetric": True, "dynamic": False}
-    weights |= {"strategy": "channel" if scheme.group is None else "group", "group_size": scheme.group}
-    group = {"targets": _TARGETS, "weights": weights, "input_activations": None, "output_activations": None, "format": FORMAT}
+def mix_to_hf(mix: Mix) -> dict[str, Any]:
+    """The `quantization_config` of a directory whose matrices are stored by `mix`."""
+    named = [(f"re:{pattern}", scheme) for pattern, scheme in mix.parts if scheme != mix.others]
+    floats = [*_FLOATS_HF, *(pattern for pattern, scheme in named if scheme is None)]
+    # Modules that are named by themselves come first: some programs take the first group that matches, others the most exact.
+    targets: dict[Scheme, list[str]] = {}
+    for pattern, scheme in [*named, *((target, mix.others) for target in _TARGETS)]:
+        if scheme is not None:
+            targets.setdefault(scheme, []).append(pattern)
+    groups = [_group_to_hf(names, scheme) for scheme, names in targets.items()]
     return {
         "quant_method": _METHOD,
         "format": FORMAT,
         "quantization_status": "compressed",
-        # transformers then loads plain bf16 weights; without it, it stumbles over the embedding (5.23). Others ignore the word. [hf] [ct]
-        "dequantize": True,
-        "config_groups": {"group_0": group},
-        "ignore": _FLOATS_HF,
+        **({"dequantize": True} if len(groups) == 1 else {}),
+        "config_groups": {f"group_{i}": group for i, group in enumerate(groups)},
+        "ignore": floats,
         "kv_cache_scheme": None,
         "global_compression_ratio": None,
     }
 
 
-def scheme_from_hf(config: Mapping[str, Any]) -> Scheme | None:
-    """The scheme that a parsed `config.json` states; None if its weights are floats. Schemes that Puna cannot undo are refused by name.
+def _group_to_hf(targets: list[str], scheme: Scheme) -> dict[str, Any]:
+    weights = {"num_bits": scheme.bits, "type": "int", "symmetric": True, "dynamic": False}
+    weights |= {"strategy": "channel" if scheme.group is None else "group", "group_size": scheme.group}
+    return {"targets": targets, "weights": weights, "input_activations": None, "output_activations": None, "format": FORMAT}
 
-    Which modules it covers is read from the tensors themselves, so `targets` and `ignore` are not used.
+
+def schemes_from_hf(config: Mapping[str, Any]) -> tuple[Scheme, ...]:
+    """The schemes that a parsed `config.json` states; none if its weights are floats. Schemes that Puna cannot undo are refused by name.
+
+    Which modules each covers is read from the shapes of the tensors themselves, so `targets` and `ignore` are not used.
     """
     if config.get("quantization_config") is None:
-        return None
+        return ()
     top = Fields("quantization_config", config["quantization_config"], _BOOKKEEPING)
     if top.get("quant_method") != _METHOD:
         raise top.error("quant_method", f"Puna reads integers of {_METHOD!r} only: take that form or the bfloat16 release")
@@ -135,17 +184,31 @@ def scheme_from_hf(config: Mapping[str, Any]) -> Scheme | None:
     for other in ("sparsity_config", "transform_config", "moe_sparsity_config"):
         top.only(other, ({},), "weights must be nothing but quantised")
     groups = top.get("config_groups")
-    if not isinstance(groups, Mapping) or len(groups) != 1:
-        raise top.error("config_groups", "it must be an object with one group: one scheme for all quantised matrices")
-    (name,) = groups
-    group = Fields(top.label(f"config_groups.{name}"), groups[name])
+    if not isinstance(groups, Mapping) or not groups:
+        raise top.error("config_groups", "it must be an object with at least one group of quantised matrices")
+    schemes = [_group_from_hf(Fields(top.label(f"config_groups.{name}"), group)) for name, group in groups.items()]
+    top.finish()
+    return tuple(dict.fromkeys(schemes))
+
+
+def scheme_of(matrix: Matrix, schemes: Sequence[Scheme], found: Mapping[str, tuple[int, ...]]) -> Scheme:
+    """By which of the schemes a matrix is stored: the one whose shapes the file has, or else the first, against which it is then judged."""
+
+    def fits(scheme: Scheme) -> bool:
+        if matrix.shape[1] % (scheme.group or 1):
+            return False
+        return all(found.get(name, shape) == shape for name, (shape, _) in matrix.stored(scheme).items())
+
+    return next((scheme for scheme in schemes if fits(scheme)), schemes[0])
+
+
+def _group_from_hf(group: Fields) -> Scheme:
     group.get("targets")
     group.only("format", (FORMAT,), f"Puna reads {FORMAT!r} only")
     for activations in ("input_activations", "output_activations"):
         group.only(activations, (), "activations are computed as they are; take a form in which only weights are quantised")
     scheme = _weights(Fields(group.label("weights"), group.get("weights"), _BOOKKEEPING))
-    for fields in (group, top):
-        fields.finish()
+    group.finish()
     return scheme
 
 

@@ -12,7 +12,7 @@ What Hugging Face's format has no place for (the model's name, the id of `<|imag
 from collections.abc import Mapping
 from typing import Any
 
-from puna.checkpoint.compressed import scheme_from_hf
+from puna.checkpoint.compressed import schemes_from_hf
 from puna.checkpoint.errors import CheckpointError
 from puna.checkpoint.fields import Fields, one_or_list, shown
 from puna.config import ConfigError, ModelConfig, RopeScaling, VisionConfig, every_nth_layer
@@ -108,7 +108,7 @@ def _text_only(hf: Mapping[str, Any], name: str | None) -> ModelConfig:
 
 def _check_storage(fields: Fields) -> None:
     """How the weights are stored changes no shape, but a way that nobody here can undo is refused before anything else is said."""
-    scheme_from_hf(fields.values)
+    schemes_from_hf(fields.values)
     fields.get("quantization_config", None)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from puna.checkpoint.compressed import Matrix, matrices, packed, scheme_to_hf
+from puna.checkpoint.compressed import Matrix, Mix, matrices, mix_to_hf, packed
 from puna.checkpoint.config_hf import config_to_hf
 from puna.checkpoint.errors import CheckpointError
 from puna.checkpoint.names_hf import to_hf_name
@@ -60,13 +60,13 @@ def save_model(
     model: Model,
     directory: str | Path,
     tokenizer: SavesAsHF | None = None,
-    storage: str | Scheme = "bf16",
+    storage: str | Scheme | Mix = "bf16",
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> Path:
     """Write `model` as a Hugging Face directory; returns the directory.
 
     storage: "bf16", "fp16" or "fp32", which `transformers` loads unchanged; "int8", a quarter of fp32, which it loads where
-    compressed-tensors is installed; or any `Scheme`. Integers are made from the model's own weights, whatever their dtype.
+    compressed-tensors is installed; or any `Scheme` or `Mix` of them. Integers are made from the model's own weights, whatever their dtype.
     """
     chosen = _storage(storage)
     _refuse_steered_routers(model)
@@ -79,13 +79,17 @@ def convert_model(
     source: str | Path,
     directory: str | Path,
     tokenizer: SavesAsHF | None = None,
-    storage: str | Scheme = "bf16",
+    storage: str | Scheme | Mix = "bf16",
     max_shard_bytes: int = MAX_SHARD_BYTES,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Written:
-    """Write the model in `source` again, stored in another way, tensor by tensor: no more than the largest is ever in memory."""
+    """Write the model in `source` again, stored in another way, tensor by tensor: no more than the largest is ever in memory.
+
+    progress: called with the bytes written so far and those of all.
+    """
     chosen = _storage(storage)
     with open_model(source) as stored:
-        return _write(Path(directory), stored.config, stored.shapes, stored.read, tokenizer, chosen, max_shard_bytes)
+        return _write(Path(directory), stored.config, stored.shapes, stored.read, tokenizer, chosen, max_shard_bytes, progress)
 
 
 def _write(
@@ -94,28 +98,30 @@ def _write(
     shapes: Mapping[str, tuple[int, ...]],
     read: Callable[[str], Tensor],
     tokenizer: SavesAsHF | None,
-    storage: torch.dtype | Scheme,
+    storage: torch.dtype | Mix,
     max_shard_bytes: int,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Written:
-    scheme = storage if isinstance(storage, Scheme) else None
+    mix = storage if isinstance(storage, Mix) else None
     dtype = storage if isinstance(storage, torch.dtype) else torch.bfloat16
     errors: dict[str, float] = {}
     plan = []
     for name, shape in shapes.items():
         theirs = to_hf_name(name, text_only=config.vision is None)
-        integers = matrices(name, theirs, shape) if scheme is not None else []
-        if scheme is not None and integers:
-            tensors = {k: kind for matrix in integers for k, kind in matrix.stored(scheme).items()}
-            plan.append(Planned(tensors, partial(_as_integers, read, name, integers, scheme, errors)))
+        found = [(matrix, mix.of(matrix.module)) for matrix in matrices(name, theirs, shape)] if mix is not None else []
+        integers = [(matrix, scheme) for matrix, scheme in found if scheme is not None]  # all of a tensor's matrices, or none
+        if integers:
+            tensors = {k: kind for matrix, scheme in integers for k, kind in matrix.stored(scheme).items()}
+            plan.append(Planned(tensors, partial(_as_integers, read, name, integers, errors)))
         else:
             plan.append(Planned({theirs: (shape, dtype)}, partial(_as_floats, read, name, theirs, dtype)))
 
     hf = config_to_hf(config)
     hf["torch_dtype"] = next(word for word, kind in _DTYPES.items() if kind == dtype)  # the spelling that all versions of transformers read
-    if scheme is not None:
-        hf["quantization_config"] = scheme_to_hf(scheme)
+    if mix is not None:
+        hf["quantization_config"] = mix_to_hf(mix)
     target.mkdir(parents=True, exist_ok=True)
-    write_shards(target, plan, max_shard_bytes)
+    write_shards(target, plan, max_shard_bytes, progress)
     write_json(target / "config.json", hf)
     write_json(target / "generation_config.json", generation_config(config))
     for file, content in processor_configs(config).items():
@@ -130,10 +136,10 @@ def _as_floats(read: Callable[[str], Tensor], name: str, theirs: str, dtype: tor
 
 
 def _as_integers(
-    read: Callable[[str], Tensor], name: str, integers: list[Matrix], scheme: Scheme, errors: dict[str, float]
+    read: Callable[[str], Tensor], name: str, integers: list[tuple[Matrix, Scheme]], errors: dict[str, float]
 ) -> Iterator[tuple[str, Tensor]]:
     whole = read(name)
-    for matrix in integers:
+    for matrix, scheme in integers:
         weight_OI = matrix.view(whole).detach().cpu()
         try:
             quantized = quantize(weight_OI, scheme)
@@ -150,12 +156,14 @@ def _dtype(dtype: torch.dtype | str) -> torch.dtype:
     return found
 
 
-def _storage(storage: str | Scheme) -> torch.dtype | Scheme:
+def _storage(storage: str | Scheme | Mix) -> torch.dtype | Mix:
     if isinstance(storage, Scheme):
+        return Mix.of_one(storage)
+    if isinstance(storage, Mix):
         return storage
     if storage not in STORAGES:
         raise CheckpointError(f"storage={storage!r}: weights are stored as one of {', '.join(STORAGES)}")
-    return INT8 if storage == "int8" else FLOATS[storage]
+    return Mix.of_one(INT8) if storage == "int8" else FLOATS[storage]
 
 
 def _materialise_buffers(model: nn.Module, device: torch.device | str) -> None:

@@ -8,6 +8,7 @@ never opened: unpickling runs whatever code the file brings.
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -23,6 +24,7 @@ INDEX_FILE = "model.safetensors.index.json"
 _SHARD_PATTERN = "model-?????-of-?????.safetensors"
 # Safetensors' words for the dtypes that are written.
 KINDS = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int32: "I32", torch.int64: "I64"}
+_ITEM_BYTES = {kind: dtype.itemsize for dtype, kind in KINDS.items()}
 _PICKLED = ("*.bin", "*.pth", "*.pt", "*.ckpt", "*.pkl")
 
 
@@ -32,6 +34,10 @@ class TensorInfo(NamedTuple):
     file: str
     shape: tuple[int, ...]
     kind: str
+
+    @property
+    def num_bytes(self) -> int:
+        return torch.Size(self.shape).numel() * _ITEM_BYTES[self.kind]
 
 
 class ShardedTensors:
@@ -143,13 +149,22 @@ class Planned(NamedTuple):
         return sum(_num_bytes(shape, dtype) for shape, dtype in self.tensors.values())
 
 
-def write_shards(directory: Path, plan: Sequence[Planned], max_shard_bytes: int) -> list[Path]:
+def write_shards(
+    directory: Path, plan: Sequence[Planned], max_shard_bytes: int, progress: Callable[[int, int], object] | None = None
+) -> list[Path]:
     """Write what is planned, in its own order, shard after shard; only one tensor is ever held converted.
+
+    progress: called with the bytes written so far and those of all, after each tensor.
 
     Files appear whole, under their final names only when written: a reader (or this process, which may have them mapped) keeps the old
     ones until then. Files of an earlier save that the new one does not overwrite are removed, lest an old index rule over new weights.
     """
+    total = sum(planned.num_bytes for planned in plan)
+    free = shutil.disk_usage(directory).free
+    if total > free:
+        raise CheckpointError(f"{directory}: the weights take {total:,} bytes and {free:,} are free there; make room, or name another disk")
     shards = list(_split(plan, max_shard_bytes))
+    told = _Progress(total, progress)
     if len(shards) == 1:
         names = [SINGLE_FILE]
     else:
@@ -159,7 +174,7 @@ def write_shards(directory: Path, plan: Sequence[Planned], max_shard_bytes: int)
         for temporary in temporaries:
             stack.callback(temporary.unlink, missing_ok=True)  # a save that fails leaves nothing half written
         for temporary, shard in zip(temporaries, shards, strict=True):
-            _write_file(temporary, shard)
+            _write_file(temporary, shard, told)
         (directory / INDEX_FILE).unlink(missing_ok=True)
         written = [directory / file for file in names]
         for temporary, path in zip(temporaries, written, strict=True):
@@ -168,7 +183,6 @@ def write_shards(directory: Path, plan: Sequence[Planned], max_shard_bytes: int)
         stale.unlink(missing_ok=True)
     if len(shards) > 1:
         weight_map = {name: file for file, shard in zip(names, shards, strict=True) for planned in shard for name in planned.tensors}
-        total = sum(planned.num_bytes for planned in plan)
         write_json(directory / INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": weight_map})
     return written
 
@@ -186,7 +200,19 @@ def _split(plan: Sequence[Planned], max_shard_bytes: int) -> Iterator[list[Plann
     yield shard
 
 
-def _write_file(path: Path, shard: Sequence[Planned]) -> None:
+class _Progress:
+    """Counts what has been written, for whoever asked."""
+
+    def __init__(self, total: int, tell: Callable[[int, int], object] | None) -> None:
+        self.total, self.done, self.tell = total, 0, tell
+
+    def add(self, num_bytes: int) -> None:
+        self.done += num_bytes
+        if self.tell is not None:
+            self.tell(self.done, self.total)
+
+
+def _write_file(path: Path, shard: Sequence[Planned], told: _Progress) -> None:
     """One safetensors file: the header's length in 8 bytes, the header in JSON, then the tensors without gaps."""
     tensors = {name: kind for planned in shard for name, kind in planned.tensors.items()}
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
@@ -203,17 +229,18 @@ def _write_file(path: Path, shard: Sequence[Planned]) -> None:
             file.write(len(text).to_bytes(8, "little") + text)
             file.truncate(data + end)
             for planned in shard:
-                _write_tensors(file, planned, {name: data + starts[name] for name in planned.tensors})
+                _write_tensors(file, planned, {name: data + starts[name] for name in planned.tensors}, told)
     except OSError as error:
         raise CheckpointError(f"{path}: writing {data + end} bytes failed: {error}") from error
 
 
-def _write_tensors(file: BinaryIO, planned: Planned, places: dict[str, int]) -> None:
+def _write_tensors(file: BinaryIO, planned: Planned, places: dict[str, int], told: _Progress) -> None:
     """A function of its own, so that its last tensor is let go before the next source is read."""
     for name, tensor in planned.make():
         assert (tuple(tensor.shape), tensor.dtype) == planned.tensors[name], f"{name} is not what was planned"
         file.seek(places.pop(name))
         file.write(tensor.detach().to("cpu").contiguous().view(-1).view(torch.uint8).numpy().data)
+        told.add(tensor.nbytes)
     assert not places, f"planned but not made: {sorted(places)}"
 
 

@@ -4,6 +4,7 @@ Every stored name, shape and kind is checked against the config before the first
 and at once. Floats come as they are stored, from the mapped file; integers come as the bf16 weights that they stand for.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from puna.checkpoint.compressed import Matrix, matrices, scheme_from_hf, unpacked
+from puna.checkpoint.compressed import Matrix, matrices, scheme_of, schemes_from_hf, unpacked
 from puna.checkpoint.config_hf import config_from_hf
 from puna.checkpoint.errors import CheckpointError
 from puna.checkpoint.names_hf import to_hf_name
@@ -30,11 +31,15 @@ _SHOWN_PROBLEMS = 10
 
 
 class Storage(NamedTuple):
-    """What a directory's weights take: bytes of its files, and parameters by what they are stored as, such as "int8" or "bf16"."""
+    """What a directory's weights take: bytes of its files, and parameters and bytes by what they are stored as, such as "int8" or "bf16".
 
-    scheme: Scheme | None
+    `schemes` are those of which there is at least one matrix. Scales and shapes count among an integer's bytes.
+    """
+
+    schemes: tuple[Scheme, ...]
     num_bytes: int
     by_kind: dict[str, int]
+    bytes_by_kind: dict[str, int]
 
     @property
     def bits_per_weight(self) -> float:
@@ -44,24 +49,22 @@ class Storage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """An open checkpoint. `shapes` has our names, in the model's order; `matrices` those that are stored as integers."""
+    """An open checkpoint. `shapes` has our names, in the model's order; `matrices` those that are stored as integers, and how."""
 
     directory: Path
     config: ModelConfig
-    scheme: Scheme | None
     shapes: Mapping[str, tuple[int, ...]]
-    matrices: Mapping[str, Sequence[Matrix]]
+    matrices: Mapping[str, Sequence[tuple[Matrix, Scheme]]]
     files: ShardedTensors
 
     def read(self, name: str) -> Tensor:
         """Our tensor: as stored, backed by the mapped file, or bf16 made of integers."""
         if name not in self.matrices:
             return self.files.load(to_hf_name(name, text_only=self.config.vision is None))
-        assert self.scheme is not None, "integers have a scheme"
         whole = torch.empty(self.shapes[name], dtype=torch.bfloat16)
-        for matrix in self.matrices[name]:
+        for matrix, scheme in self.matrices[name]:
             try:
-                matrix.view(whole).copy_(unpacked(matrix, self.scheme, self.files.load))
+                matrix.view(whole).copy_(unpacked(matrix, scheme, self.files.load))
             except CheckpointError as error:
                 raise CheckpointError(f"{self.directory}: {error}") from error
         return whole
@@ -70,15 +73,21 @@ class StoredModel:
         """What the weights take, told from the files' headers and sizes."""
         words = {KINDS[dtype]: word for word, dtype in FLOATS.items()}
         text_only = self.config.vision is None
-        by_kind: dict[str, int] = {}
+        numbers: Counter[str] = Counter()
+        sizes: Counter[str] = Counter()
         for name, shape in self.shapes.items():
-            if self.scheme is not None and name in self.matrices:
-                kind = f"int{self.scheme.bits}"
-            else:
-                kind = words[self.files.tensors[to_hf_name(name, text_only=text_only)].kind]
-            by_kind[kind] = by_kind.get(kind, 0) + torch.Size(shape).numel()
+            for matrix, scheme in self.matrices.get(name, ()):
+                kind = f"int{scheme.bits}"
+                numbers[kind] += torch.Size(matrix.shape).numel()
+                sizes[kind] += sum(self.files.tensors[part].num_bytes for part in matrix.names)
+            if name not in self.matrices:
+                info = self.files.tensors[to_hf_name(name, text_only=text_only)]
+                numbers[words[info.kind]] += torch.Size(shape).numel()
+                sizes[words[info.kind]] += info.num_bytes
         files = {info.file for info in self.files.tensors.values()}
-        return Storage(self.scheme, sum((self.directory / file).stat().st_size for file in files), by_kind)
+        num_bytes = sum((self.directory / file).stat().st_size for file in files)
+        schemes = dict.fromkeys(scheme for stored in self.matrices.values() for _, scheme in stored)
+        return Storage(tuple(schemes), num_bytes, dict(numbers), dict(sizes))
 
 
 @contextmanager
@@ -86,10 +95,10 @@ def open_model(path: str | Path) -> Iterator[StoredModel]:
     """The checkpoint in a directory; its files stay open inside the `with` block."""
     directory = checked_directory(path)
     config = read_config(directory)
-    scheme = scheme_from_hf(read_json(directory / "config.json"))
+    schemes = schemes_from_hf(read_json(directory / "config.json"))
     shapes = shapes_of(config)
     with ShardedTensors(directory) as files:
-        yield StoredModel(directory, config, scheme, shapes, _match(files, shapes, scheme, text_only=config.vision is None), files)
+        yield StoredModel(directory, config, shapes, _match(files, shapes, schemes, text_only=config.vision is None), files)
 
 
 def read_config(path: str | Path) -> ModelConfig:
@@ -120,17 +129,18 @@ def shapes_of(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 
 def _match(
-    files: ShardedTensors, shapes: Mapping[str, tuple[int, ...]], scheme: Scheme | None, *, text_only: bool
-) -> dict[str, list[Matrix]]:
-    """Which of our tensors are stored as integers, and as which matrices; or one error that lists all that is wrong."""
-    integers: dict[str, list[Matrix]] = {}
+    files: ShardedTensors, shapes: Mapping[str, tuple[int, ...]], schemes: Sequence[Scheme], *, text_only: bool
+) -> dict[str, list[tuple[Matrix, Scheme]]]:
+    """Which of our tensors are stored as integers, as which matrices and how; or one error that lists all that is wrong."""
+    integers: dict[str, list[tuple[Matrix, Scheme]]] = {}
+    stated = {name: info.shape for name, info in files.tensors.items()}
     expected: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {}
     for ours, shape in shapes.items():
         theirs = to_hf_name(ours, text_only=text_only)
-        found = matrices(ours, theirs, shape) if scheme is not None else []
-        if scheme is not None and any(name in files.tensors for matrix in found for name in matrix.names):
-            integers[ours] = found
-            for matrix in found:
+        found = matrices(ours, theirs, shape) if schemes else []
+        if any(name in files.tensors for matrix in found for name in matrix.names):
+            integers[ours] = [(matrix, scheme_of(matrix, schemes, stated)) for matrix in found]
+            for matrix, scheme in integers[ours]:
                 (words, (words_shape, _)), (scales, (scales_shape, _)), (size, (size_shape, _)) = matrix.stored(scheme).items()
                 expected |= {words: (words_shape, ("I32",)), scales: (scales_shape, _FLOAT_KINDS), size: (size_shape, ("I64",))}
         else:
@@ -147,8 +157,9 @@ def _match(
             rule = f"weights must be one of {', '.join(kinds)}" if kinds is _FLOAT_KINDS else f"it must be {kinds[0]}"
             problems.append(f"wrong kind: {name} is {info.kind} in {info.file}; {rule}")
     problems += [f"missing: {name} {list(shape)}" for name, (shape, _) in expected.items() if name not in files.tensors]
-    if scheme is not None and not integers:
-        problems.append(f"nothing quantised: quantization_config says {scheme}, but no tensor is stored so")
+    if schemes and not integers:
+        said = "; ".join(map(str, schemes))
+        problems.append(f"nothing quantised: quantization_config says {said}, but no tensor is stored so")
     if problems:
         problems.sort()
         rest = len(problems) - _SHOWN_PROBLEMS

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from puna.cli.error import UserError
-from puna.cli.models import weights_of
+from puna.cli.models import refuse_occupied, weights_of
 from puna.cli.progress import working
 
 
@@ -42,10 +41,3 @@ def convert(
         worst = max(written.errors, key=written.errors.__getitem__)
         mean = sum(written.errors.values()) / len(written.errors)
         print(f"relative error of {len(written.errors)} matrices: {mean:.2%} on average, at most {written.errors[worst]:.2%} ({worst})")
-
-
-def refuse_occupied(directory: Path) -> None:
-    if directory.exists() and not directory.is_dir():
-        raise UserError(f"{directory} is a file; name a new directory")
-    if directory.is_dir() and any(directory.iterdir()):
-        raise UserError(f"{directory} already holds files, which would be mixed with the model's; name a new or empty directory")

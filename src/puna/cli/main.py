@@ -18,6 +18,7 @@ VERBS = {
     "serve": "Open a chat in the browser, with an OpenAI API beside it.",
     "show": "Print a model's pattern of layers, its parameters and its memory.",
     "convert": "Write a model as a Hugging Face directory.",
+    "quantize": "Write a model with its weights as integers, and say what that costs.",
     "data": "List, fetch, build and inspect training data.",
     "train": "Run a training recipe.",
 }

@@ -1,4 +1,4 @@
-"""What a user may call a model: a preset's name, or a Hugging Face directory."""
+"""What a user may call a model: a preset's name, or a Hugging Face directory; and where a new one may be written."""
 
 from pathlib import Path
 
@@ -50,3 +50,10 @@ def weights_of(name: str) -> Path:
         herd = ", ".join(shipped) or "no model"
         raise UserError(f"the weights of {name} do not come with puna (those of {herd} do); name the directory that holds them")
     raise refuse_unknown(name)
+
+
+def refuse_occupied(directory: Path) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"{directory} is a file; name a new directory")
+    if directory.is_dir() and any(directory.iterdir()):
+        raise UserError(f"{directory} already holds files, which would be mixed with the model's; name a new or empty directory")

@@ -78,7 +78,7 @@ def as_object(config: ModelConfig, count: "ParameterCount", cache: "CacheBytes",
             "bytes": storage.num_bytes,
             "bits_per_weight": storage.bits_per_weight,
             "parameters": storage.by_kind,
-            "scheme": None if storage.scheme is None else asdict(storage.scheme),
+            "schemes": [asdict(scheme) for scheme in storage.schemes],
         },
         "weight_bytes": {"bf16": count.bf16_bytes, "int8": count.int8_bytes, "int4": count.int4_bytes},
         "cache_bytes": {
@@ -222,7 +222,7 @@ def _storage_lines(storage: "Storage | None") -> list[str]:
     if storage is None:
         return ["  [bold]stored[/bold]     nowhere here: these are the figures of the shape alone"]
     kinds = ", ".join(f"{short_count(number)} in {kind}" for kind, number in storage.by_kind.items())
-    how = "" if storage.scheme is None else f"; {storage.scheme}"
+    how = "".join(f"; {scheme}" for scheme in storage.schemes)
     return [
         f"  [bold]stored[/bold]     {storage.num_bytes:,} bytes, {storage.bits_per_weight:.2f} bits a weight",
         f"             {kinds}{how}",
