@@ -28,7 +28,8 @@ speedrun: setup
 clean:
 	rm -rf $(VENV)
 
-$(VENV)/.ready: requirements.txt pyproject.toml
+# The C++ kernels are built on the way if there is a compiler; a change to one builds them again.
+$(VENV)/.ready: requirements.txt pyproject.toml $(wildcard native/CMakeLists.txt native/include/* native/src/*)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Puna needs Python 3.11 or newer; name one with make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing pinned requirements into $(VENV) (torch is the large one)"

@@ -300,7 +300,7 @@ def test_a_prompt_that_can_never_fit_is_refused_with_what_would(model: Model, le
 
 
 def test_memory_for_less_than_one_stream_is_refused_with_what_is_needed(model: Model) -> None:
-    with pytest.raises(MemoryPlanError, match="need .* MiB for one sequence, but have .*kv_bytes"):
+    with pytest.raises(MemoryPlanError, match="need .* bytes for one sequence, but have .*kv_bytes"):
         Engine(model, Settings(kv_bytes=100))
 
 

@@ -1,0 +1,75 @@
+/* The whole interface of the library: C, raw pointers, strides in elements. No torch, no Python: one library serves every version of both.
+
+   Every function that can fail returns 0 or a negative `puna_status`; `puna_status_text` says what it means. Nothing throws, nothing
+   allocates once the first call has started the workers, and every function may be called from any thread. Outputs must not overlap inputs.
+
+   Letters: T rows of activations, K inner width, N outputs, E experts. */
+#ifndef PUNA_NATIVE_H
+#define PUNA_NATIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define PUNA_EXPORT __declspec(dllexport)
+#else
+#define PUNA_EXPORT __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Counts up with every change of a signature, a layout or a meaning. src/puna/kernels/native.py asks for exactly this number. */
+#define PUNA_ABI_VERSION 1
+
+enum puna_status {
+    PUNA_OK = 0,
+    PUNA_BAD_SHAPE = -1,   /* a negative size, a stride shorter than its row, a group that does not divide K */
+    PUNA_BAD_TYPE = -2,    /* a number that names no type */
+    PUNA_BAD_POINTER = -3, /* a null pointer where there is something to read or write */
+    PUNA_NO_ISA = -4,      /* instructions that this library or this machine does not have */
+    PUNA_BAD_OFFSETS = -5  /* experts' offsets that do not rise from 0 to T */
+};
+
+enum puna_type { PUNA_F32 = 0, PUNA_BF16 = 1, PUNA_F16 = 2 };
+
+PUNA_EXPORT int32_t puna_abi_version(void);
+PUNA_EXPORT const char *puna_status_text(int32_t status);
+
+/* The instruction set in use: "portable", "avx2", "avx512", "neon". Chosen at load: the best that the machine has. */
+PUNA_EXPORT const char *puna_isa(void);
+/* Use another one from here on. NULL takes the best again. */
+PUNA_EXPORT int32_t puna_use_isa(const char *name);
+
+/* How many threads share a call, the caller among them. Workers start when first needed and sleep when idle. */
+PUNA_EXPORT int32_t puna_set_threads(int32_t count);
+PUNA_EXPORT int32_t puna_threads(void);
+
+/* y[T,N] = x[T,K] @ w[N,K]^T. `w_type` is PUNA_F32 or PUNA_BF16; sums in fp32, each in an order that depends on K alone: neither on T
+   nor on the threads.
+
+   With `offsets` (E + 1 numbers that rise from 0 to T) the rows of x are sorted by expert: rows offsets[e] to offsets[e+1] meet
+   w + e * w_expert_stride. Without (NULL) num_experts is 1. */
+PUNA_EXPORT int32_t puna_linear(const float *x, int64_t x_stride, const void *w, int32_t w_type, int64_t w_stride, int64_t w_expert_stride,
+                                const int64_t *offsets, int64_t num_experts, float *y, int64_t y_stride, int64_t T, int64_t N, int64_t K);
+
+/* The same for packed integers (see packed.h for the layout): `bits` 4 or 8, a scale for every `group` weights along K (a multiple of 32
+   that divides K, or K itself). Experts lie one after the other. `exact` multiplies fp32 activations; otherwise each row is first rounded
+   to 8 bits in blocks of 32, a scale a block, in `workspace` of puna_packed_workspace(T, K) bytes, aligned to 4 (NULL if exact). */
+PUNA_EXPORT int64_t puna_packed_workspace(int64_t T, int64_t K);
+PUNA_EXPORT int32_t puna_linear_packed(const float *x, int64_t x_stride, const uint8_t *w, const void *scales, int32_t scale_type,
+                                       int32_t bits, int64_t group, const int64_t *offsets, int64_t num_experts, int32_t exact,
+                                       void *workspace, float *y, int64_t y_stride, int64_t T, int64_t N, int64_t K);
+
+/* y = x / sqrt(mean(x^2) + eps) * w, row by row; w may be NULL (no weight). */
+PUNA_EXPORT int32_t puna_rms_norm(const float *x, int64_t x_stride, const float *w, float eps, float *y, int64_t y_stride, int64_t T,
+                                  int64_t D);
+
+/* y[T,F] = silu(h[:, :F]) * h[:, F:], where h is [T,2F]. */
+PUNA_EXPORT int32_t puna_swiglu(const float *h, int64_t h_stride, float *y, int64_t y_stride, int64_t T, int64_t F);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
