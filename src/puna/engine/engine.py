@@ -24,11 +24,12 @@ import torch
 from torch import Tensor
 
 from puna.config import LayerSpec
+from puna.engine.checks import check_request
 from puna.engine.grammar import GrammarCompiler, GrammarError
 from puna.engine.kv_memory import KVMemory
 from puna.engine.memory import Plan, Settings, plan_memory
 from puna.engine.paged import INVARIANT, PLAIN, PagedCache, Watched
-from puna.engine.request import CapacityError, FinishReason, Generation, PromptError, PromptLogprob, Request, Token, check_prompt
+from puna.engine.request import FinishReason, Generation, PromptError, PromptLogprob, Request, Token
 from puna.engine.sampling import Chosen, Sampler, SamplingError, choose_many, token_logprobs
 from puna.engine.scheduler import Scheduler, Work, total_tokens
 from puna.engine.sequence import Sequence
@@ -135,7 +136,7 @@ class Engine:
 
     def prepare(self, request: Request) -> Generation:
         """Everything that `submit` does but entering the line: checks, and reading the grammar, which may take a while."""
-        limit = self._check(request)
+        limit = check_request(request, self.config, self.plan.tokens_per_stream)
         sampler = self._sampler(request)
         generation = Generation(next(self._numbers), request)
         generation.sequence = Sequence(generation, sampler, self.plan.layout, self.config.patch_id, limit)
@@ -523,40 +524,6 @@ class Engine:
                 before = sequence.generation.expert_ids
                 kept = chosen[:0] if before is None else before[: sequence.num_computed]
                 sequence.generation.expert_ids = np.concatenate([kept, chosen])
-
-    # Checks
-
-    def _check(self, request: Request) -> int:
-        """The length at which the answer must end; raises what makes the request impossible."""
-        prompt, config = request.prompt, self.config
-        check_prompt(config, prompt)
-        ids = np.asarray(prompt.token_ids)
-        if ids.ndim != 1 or ids.dtype.kind not in "iu":
-            raise PromptError(f"the prompt's ids are {ids.dtype} of shape {ids.shape}; give one row of whole numbers")
-        if ids.min() < 0 or ids.max() >= config.vocab_size:
-            wrong = int(ids.min()) if ids.min() < 0 else int(ids.max())
-            raise PromptError(f"the prompt holds token id {wrong}; {config.name} knows ids 0 to {config.vocab_size - 1}")
-        outside = [i for i in request.stop_ids if not 0 <= i < config.vocab_size]
-        if outside:
-            raise PromptError(f"stop_ids holds {outside[0]}; {config.name} knows ids 0 to {config.vocab_size - 1}")
-        if request.prompt_logprobs is not None and not 0 <= request.prompt_logprobs <= 20:
-            raise PromptError(f"prompt_logprobs={request.prompt_logprobs} must lie between 0 and 20")
-        patches = int((ids == config.patch_id).sum())
-        per_tile = config.vision.tokens_per_tile if config.vision is not None else 0
-        if patches != prompt.num_tiles * per_tile or prompt.num_tiles and not per_tile:
-            way_out = f"every tile needs exactly {per_tile}" if per_tile else f"{config.name} has no vision tower"
-            raise PromptError(f"the prompt has {patches} patch tokens for {prompt.num_tiles} tiles; {way_out}")
-        if prompt.num_tiles and prompt.tiles is not None and config.vision is not None:
-            size = config.vision.tile_size
-            if prompt.tiles.shape[1:] != (3, size, size):
-                raise PromptError(f"tiles have shape {prompt.tiles.shape}; {config.name} reads [M, 3, {size}, {size}]")
-        most = self.plan.tokens_per_stream
-        if len(prompt) >= most:
-            raise CapacityError(
-                f"the prompt has {len(prompt)} tokens, but the memory of this engine holds {most} of one request, answer included; "
-                "shorten it, or give the engine more memory (kv_bytes), or int8 pages (kv_dtype='int8')"
-            )
-        return min(len(prompt) + request.sampling.max_tokens, config.max_positions, most)
 
     def _sampler(self, request: Request) -> Sampler:
         constraint = None
