@@ -12,6 +12,7 @@
 #endif
 
 namespace puna {
+
 namespace {
 
 bool runs_here(const Kernels &kernels) {
@@ -46,8 +47,6 @@ const Kernels *find(const char *name) {
 }
 
 std::atomic<const Kernels *> chosen{find(nullptr)};
-
-const Kernels &kernels() { return *chosen.load(std::memory_order_relaxed); }
 
 // Below this much work (weights read, plus a share of the products) a second thread costs more than it takes over.
 constexpr int64_t kMinWork = 1 << 16;
@@ -120,6 +119,9 @@ Rounded rounded_in(void *workspace, int64_t T, int64_t K) {
 }
 
 } // namespace
+
+const Kernels &kernels() { return *chosen.load(std::memory_order_relaxed); }
+
 } // namespace puna
 
 using namespace puna;
@@ -135,6 +137,8 @@ const char *puna_status_text(int32_t status) {
     case PUNA_BAD_TYPE: return "a number that names no type";
     case PUNA_BAD_POINTER: return "a null pointer";
     case PUNA_NO_ISA: return "instructions that this library or this machine does not have";
+    case PUNA_NO_MEMORY: return "no memory for the workspace";
+    case PUNA_BAD_PIECES: return "pieces that leave a row out, or name keys or pages that are not there";
     case PUNA_BAD_OFFSETS: return "experts' offsets that do not rise from 0 to the number of rows";
     default: return "an unknown status";
     }

@@ -29,6 +29,7 @@ struct V {
     // The constant first: these instructions return their second operand when either is NaN.
     static F at_least(F a, float least) { return _mm256_max_ps(set(least), a); }
     static F at_most(F a, float most) { return _mm256_min_ps(set(most), a); }
+    static F larger(F a, F b) { return _mm256_max_ps(a, b); }
     static F nearest(F a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
     static F times_power_of_two(F a, F n) {
         const I exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
@@ -38,6 +39,20 @@ struct V {
         __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
         four = _mm_add_ps(four, _mm_movehl_ps(four, four));
         return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+    }
+
+    // Rows become columns.
+    static void turn(F (&x)[8]) {
+        F a[8], b[8];
+        UNROLL for (int i = 0; i < 8; i += 2) a[i] = _mm256_unpacklo_ps(x[i], x[i + 1]), a[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+        UNROLL for (int i = 0; i < 8; i += 4) {
+            b[i] = _mm256_shuffle_ps(a[i], a[i + 2], 0x44), b[i + 1] = _mm256_shuffle_ps(a[i], a[i + 2], 0xee);
+            b[i + 2] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0x44), b[i + 3] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0xee);
+        }
+        UNROLL for (int i = 0; i < 4; i++) {
+            x[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
+            x[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
+        }
     }
 
     static I zero_int() { return _mm256_setzero_si256(); }

@@ -30,12 +30,30 @@ struct V {
     // The constant first: these instructions return their second operand when either is NaN.
     static F at_least(F a, float least) { return _mm512_max_ps(set(least), a); }
     static F at_most(F a, float most) { return _mm512_min_ps(set(most), a); }
+    static F larger(F a, F b) { return _mm512_max_ps(a, b); }
     static F nearest(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
     static F times_power_of_two(F a, F n) {
         const I exponent = _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23);
         return _mm512_mul_ps(a, _mm512_castsi512_ps(exponent));
     }
     static float sum(F a) { return _mm512_reduce_add_ps(a); }
+
+    // Rows become columns: within quarters of a vector, then the quarters.
+    static void turn(F (&x)[16]) {
+        F a[16], b[16];
+        UNROLL for (int i = 0; i < 16; i += 2) a[i] = _mm512_unpacklo_ps(x[i], x[i + 1]), a[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
+        UNROLL for (int i = 0; i < 16; i += 4) {
+            b[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x44), b[i + 1] = _mm512_shuffle_ps(a[i], a[i + 2], 0xee);
+            b[i + 2] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0x44), b[i + 3] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0xee);
+        }
+        // b[4 g + c]: rows 4 g to 4 g + 3 of columns c, 4 + c, 8 + c, 12 + c, a quarter each.
+        UNROLL for (int c = 0; c < 4; c++) {
+            const F low = _mm512_shuffle_f32x4(b[c], b[4 + c], 0x88), high = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0x88);
+            const F odd_low = _mm512_shuffle_f32x4(b[c], b[4 + c], 0xdd), odd_high = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0xdd);
+            x[c] = _mm512_shuffle_f32x4(low, high, 0x88), x[8 + c] = _mm512_shuffle_f32x4(low, high, 0xdd);
+            x[4 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0x88), x[12 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
+        }
+    }
 
     static I zero_int() { return _mm512_setzero_si512(); }
     static I set_int(int32_t value) { return _mm512_set1_epi32(value); }

@@ -4,8 +4,6 @@
 //
 // V: width of a float vector F; lanes of an integer vector I (a divisor of 16); tokens, the rows of x that a tile takes.
 
-#define UNROLL _Pragma("GCC unroll 16")
-
 constexpr int kHalves = int(kPanel) / V::lanes; // vectors side by side in a panel
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -82,6 +80,8 @@ inline V::F load_scale(const Packed &p, int64_t index) {
     return V::load(static_cast<const F16 *>(p.scales) + index);
 }
 
+constexpr int64_t kAhead = 2048; // bytes
+
 struct Bits8 {
     static constexpr int64_t block_bytes = kPanel * kBlock;
 
@@ -144,6 +144,8 @@ inline void rounded_tile(const Packed &p, int64_t panel, int64_t t) {
         typename V::F scale[kHalves];
         UNROLL for (int h = 0; h < kHalves; h++) scale[h] = load_scale(p, scales + h * V::lanes);
         for (const int64_t end = least(b + p.blocks_per_group, p.blocks); b < end; b++, w += B::block_bytes) {
+            if (C == 1) // memory decides: be ahead of it, also across the edges of pages, where the processor stops to guess
+                for (int64_t i = 0; i < B::block_bytes; i += 64) __builtin_prefetch(w + kAhead + i);
             typename V::I sum[C][kHalves];
             B::template dot<C>(w, a + b * kBlock, a_stride, sum);
             UNROLL for (int c = 0; c < C; c++) {
@@ -273,10 +275,15 @@ void swiglu(const float *gate, const float *up, float *y, int64_t F) {
     for (int64_t i = 0; f + i < F; i++) y[f + i] = padded[i];
 }
 
+#include "attention.inl"
+
 #define PUNA_KERNELS(isa)                                                                                                                  \
     {isa,                                                                                                                                  \
      {linear<float>, linear<Bf16>},                                                                                                        \
      {{packed<Bits4, false>, packed<Bits4, true>}, {packed<Bits8, false>, packed<Bits8, true>}},                                           \
      round_row,                                                                                                                            \
      rms_norm,                                                                                                                             \
-     swiglu}
+     swiglu,                                                                                                                               \
+     attend,                                                                                                                               \
+     keep,                                                                                                                                 \
+     rotate}

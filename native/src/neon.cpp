@@ -27,11 +27,22 @@ struct V {
     static F fma(F a, F b, F c) { return vfmaq_f32(c, a, b); }
     static F at_least(F a, float least) { return vmaxq_f32(a, set(least)); } // NaN stays NaN here
     static F at_most(F a, float most) { return vminq_f32(a, set(most)); }
+    static F larger(F a, F b) { return vmaxq_f32(a, b); }
     static F nearest(F a) { return vrndnq_f32(a); }
     static F times_power_of_two(F a, F n) {
         return vmulq_f32(a, vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23)));
     }
     static float sum(F a) { return vaddvq_f32(a); }
+
+    // Rows become columns.
+    static void turn(F (&x)[4]) {
+        float from[16], to[4];
+        for (int i = 0; i < 4; i++) store(from + 4 * i, x[i]);
+        for (int i = 0; i < 4; i++) {
+            for (int j = 0; j < 4; j++) to[j] = from[4 * j + i];
+            x[i] = load(to);
+        }
+    }
 
     static I zero_int() { return vdupq_n_s32(0); }
     static I set_int(int32_t value) { return vdupq_n_s32(value); }

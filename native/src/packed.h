@@ -51,6 +51,25 @@ struct Packed {
     int64_t T, N, K;
 };
 
+// The last `tokens` of a piece's `num_keys` tokens look at its keys and values, for the `groups` query heads of one key/value head. Row t of q
+// begins at q + t * q_stride and holds groups * H numbers; so does `out`. Pages hold `per_page` rows of H numbers, their number times
+// per_page rows from the head's first; `scales` one a row. `scratch`: `attend_scratch` floats.
+struct Attend {
+    const float *q;
+    int64_t q_stride, tokens, groups, H;
+    const void *keys, *values;
+    const float *key_scales, *value_scales;
+    int type; // 0 fp32, 1 bf16, 8 int8
+    const int64_t *pages;
+    int64_t per_page, num_keys;
+    float scale;
+    float *out;
+    int64_t out_stride;
+    float *scratch;
+};
+
+constexpr int64_t attend_scratch(int64_t rows, int64_t H) { return rows * (2 * H + 64 + 2) + 2 * 64 * H; }
+
 // One table of these per instruction set. First and last are rows of w (a multiple of 4 apart from the end of w), or panels.
 struct Kernels {
     const char *name;
@@ -59,8 +78,12 @@ struct Kernels {
     void (*round_row)(const float *x, int64_t K, int8_t *a, float *scales, int32_t *sums);
     void (*rms_norm)(const float *x, const float *w, float eps, float *y, int64_t D);
     void (*swiglu)(const float *gate, const float *up, float *y, int64_t F);
+    void (*attend)(const Attend &);
+    void (*keep)(const float *x, int64_t H, void *data, float *scales, int type, int64_t place);
+    void (*rotate)(float *x, const float *cosines, const float *sines, int64_t H);
 };
 
 extern const Kernels kPortable, kAvx2, kAvx512, kNeon;
+const Kernels &kernels(); // those in use
 
 } // namespace puna

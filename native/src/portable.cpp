@@ -41,6 +41,7 @@ struct V {
     static F div(F a, F b) { return a / b; }
     static F fma(F a, F b, F c) { return a * b + c; }
     static F at_least(F a, float least) { return a < set(least) ? set(least) : a; }
+    static F larger(F a, F b) { return a > b ? a : b; }
     static F at_most(F a, float most) { return a > set(most) ? set(most) : a; }
     // Adding and taking off 1.5 x 2^23 rounds to the nearest integer, ties to even, for magnitudes below 2^22.
     static F nearest(F a) { return (a + set(12582912.0f)) - set(12582912.0f); }
@@ -53,6 +54,12 @@ struct V {
         return a * power;
     }
     static float sum(F a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+
+    // Rows become columns.
+    static void turn(F (&x)[4]) {
+        const F a[4] = {x[0], x[1], x[2], x[3]};
+        for (int i = 0; i < 4; i++) x[i] = F{a[0][i], a[1][i], a[2][i], a[3][i]};
+    }
 
     static I zero_int() { return set_int(0); }
     static I set_int(int32_t value) { return I{value, value, value, value}; }

@@ -159,7 +159,7 @@ def test_what_is_nobodys_fault_is_told_to_all_and_the_engine_lives_on(model: Mod
                 raise MemoryError("no room")
 
             with monkeypatch.context() as patch:
-                patch.setattr(Model, "forward", full)
+                patch.setattr(Model, "embed", full)
                 results = await asyncio.gather(*(answer(engine, asked(seed)) for seed in range(3)), return_exceptions=True)
             assert [str(result) for result in results] == ["no room"] * 3
             assert await answer(engine, asked(1)) == alone(model, asked(1))

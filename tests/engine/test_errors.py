@@ -371,15 +371,15 @@ def test_a_weight_that_is_nan_for_one_token_fails_who_says_it() -> None:
 
 
 def test_an_exception_inside_the_model_ends_the_request_that_causes_it(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
-    forward = Model.forward
+    embed = Model.embed
 
-    def picky(self: Model, batch: Any, cache: Any = None) -> Any:
+    def picky(self: Model, batch: Any) -> Any:
         if bool((batch.token_ids == 77).any()):
             raise RuntimeError("no 77 here")
-        return forward(self, batch, cache)
+        return embed(self, batch)
 
     assert all(77 not in answer and 77 not in r.prompt.token_ids for answer, r in zip(street.answers, NEIGHBOURS, strict=True))
-    monkeypatch.setattr(Model, "forward", picky)
+    monkeypatch.setattr(Model, "embed", picky)
     prompt = Stream(np.concatenate([NEIGHBOURS[1].prompt.token_ids, [77, 1]]))  # begins like a neighbour
     generation = street.engine.submit(Request(prompt=prompt))
     street.ends(generation, RuntimeError, "no 77 here")
@@ -391,7 +391,7 @@ def test_memory_that_runs_out_is_nobodys_fault_and_work_goes_on_later(street: St
         raise MemoryError("full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Model, "forward", full)
+        patch.setattr(Model, "embed", full)
         with pytest.raises(MemoryError, match="full"):
             street.engine.generate([asked(3)])
     assert len(street.engine._sequences) == 3, "the one who asked is gone, the others wait"

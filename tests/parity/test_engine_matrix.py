@@ -216,6 +216,12 @@ def test_greedy_tokens_are_those_of_the_naive_loop(name: str, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_in_torch_greedy_tokens_are_those_of_the_naive_loop(way: str) -> None:
+    """Where the native library is there the rest of this file runs through it; its reference must stay right as well."""
+    assert WAYS[way](Run(model_of("odd chunk"), 3, GREEDY, {"native": False})) == naive("odd chunk", GREEDY)
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_seeded_tokens_are_those_of_the_naive_loop(way: str) -> None:
     name = "moe every second layer"
     for per_page in (3, 8):

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from puna.checkpoint.errors import CheckpointError
 from puna.checkpoint.fields import Fields
-from puna.checkpoint.quantized import BITS, Quantized, Scheme, dequantize, pack, unpack
+from puna.checkpoint.quantized import BITS, Quantized, Scheme, pack, unpack
 
 FORMAT = "pack-quantized"
 _METHOD = "compressed-tensors"
@@ -131,14 +131,14 @@ def packed(matrix: Matrix, quantized: Quantized, scheme: Scheme) -> dict[str, Te
     return dict(zip(matrix.names, tensors, strict=True))
 
 
-def unpacked(matrix: Matrix, scheme: Scheme, load: Callable[[str], Tensor]) -> Tensor:
-    """The matrix bf16 [O, I] out of the file's tensors, whose shapes and kinds are known to be right; their values are checked here."""
+def unpacked(matrix: Matrix, scheme: Scheme, load: Callable[[str], Tensor]) -> Quantized:
+    """Integers [O, I] and scales out of the file's tensors, whose shapes and kinds are known to be right; values are checked here."""
     words, scales_OG, shape = (load(name) for name in matrix.names)
     if tuple(shape.tolist()) != matrix.shape:
         raise CheckpointError(f"{matrix.module}.weight_shape says {shape.tolist()}; the config asks for {list(matrix.shape)}")
     if not bool((scales_OG.isfinite() & (scales_OG >= 0)).all()):
         raise CheckpointError(f"{matrix.module}.weight_scale holds a NaN, an infinity or a negative number; the file is damaged")
-    return dequantize(Quantized(unpack(words, scheme.bits, matrix.shape[1]), scales_OG))
+    return Quantized(unpack(words, scheme.bits, matrix.shape[1]), scales_OG)
 
 
 def mix_to_hf(mix: Mix) -> dict[str, Any]:

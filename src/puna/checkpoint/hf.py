@@ -15,6 +15,7 @@ from puna.checkpoint.compressed import Matrix, Mix, matrices, mix_to_hf, packed
 from puna.checkpoint.config_hf import config_to_hf
 from puna.checkpoint.errors import CheckpointError
 from puna.checkpoint.names_hf import to_hf_name
+from puna.checkpoint.packing import pack_decoder
 from puna.checkpoint.processor_hf import generation_config, processor_configs
 from puna.checkpoint.quantized import INT8, Scheme, quantize, relative_error
 from puna.checkpoint.shards import Planned, write_json, write_shards
@@ -40,17 +41,19 @@ class Written(NamedTuple):
     errors: dict[str, float]
 
 
-def load_model(path: str | Path, dtype: torch.dtype | str, device: torch.device | str = "cpu") -> Model:
+def load_model(path: str | Path, dtype: torch.dtype | str, device: torch.device | str = "cpu", packed: bool = False) -> Model:
     """The model of a Hugging Face directory, in evaluation mode.
 
     On a CPU, weights already stored in `dtype` stay backed by the mapped file; others are converted one at a time. Integers become the
-    bf16 weights that they stand for, and then `dtype`.
+    bf16 weights that they stand for, and then `dtype`; with `packed` those of the text decoder stay integers (`puna.model.packed`): for
+    inference on a CPU with native kernels.
     """
     wanted = _dtype(dtype)
     with open_model(path) as stored:
         with torch.device("meta"):
             model = Model(stored.config)
-        state = {name: stored.read(name).to(device=device, dtype=wanted) for name in stored.shapes}
+        kept = pack_decoder(model, stored) if packed else frozenset()
+        state = {name: stored.read(name).to(device=device, dtype=wanted) for name in stored.shapes if name not in kept}
     model.load_state_dict(state, strict=True, assign=True)
     _materialise_buffers(model, device)
     return model.eval()

@@ -19,7 +19,7 @@ from puna.checkpoint.config_hf import config_from_hf
 from puna.checkpoint.errors import CheckpointError
 from puna.checkpoint.names_hf import to_hf_name
 from puna.checkpoint.processor_hf import max_tiles_from
-from puna.checkpoint.quantized import Scheme
+from puna.checkpoint.quantized import Quantized, Scheme, dequantize
 from puna.checkpoint.shards import KINDS, ShardedTensors, read_json
 from puna.config import ModelConfig
 from puna.model import Model
@@ -62,12 +62,17 @@ class StoredModel:
         if name not in self.matrices:
             return self.files.load(to_hf_name(name, text_only=self.config.vision is None))
         whole = torch.empty(self.shapes[name], dtype=torch.bfloat16)
+        for (matrix, _), integers in zip(self.matrices[name], self.read_integers(name), strict=True):
+            matrix.view(whole).copy_(dequantize(integers))
+        return whole
+
+    def read_integers(self, name: str) -> Iterator[Quantized]:
+        """The integers of each of `matrices[name]`, in order."""
         for matrix, scheme in self.matrices[name]:
             try:
-                matrix.view(whole).copy_(unpacked(matrix, scheme, self.files.load))
+                yield unpacked(matrix, scheme, self.files.load)
             except CheckpointError as error:
                 raise CheckpointError(f"{self.directory}: {error}") from error
-        return whole
 
     def storage(self) -> Storage:
         """What the weights take, told from the files' headers and sizes."""

@@ -6,12 +6,12 @@
 from puna.engine.aio import AsyncEngine
 from puna.engine.cache import HybridCache
 from puna.engine.draft_model import DraftModel
-from puna.engine.engine import Counters, Engine
+from puna.engine.engine import Counters, Engine, Load, PoolUse
 from puna.engine.generate import generate
 from puna.engine.grammar import Constraint, Grammar, GrammarCompiler, GrammarError
 from puna.engine.memory import MemoryPlanError, Plan, Settings, plan_memory
 from puna.engine.request import CapacityError, ContextError, Generation, PromptError, PromptLogprob, Request, Token, Watch, check_prompt
-from puna.engine.sampling import Chosen, Sampler, Sampling, SamplingError, TokenLogprobs, choose_many, token_logprobs
+from puna.engine.sampling import Chosen, NoTokenError, Sampler, Sampling, SamplingError, TokenLogprobs, choose_many, token_logprobs
 from puna.engine.snapshot import Snapshot, SnapshotError, load_cache, save_cache
 from puna.engine.speculate import Drafter, PromptLookup
 
@@ -30,8 +30,11 @@ __all__ = [
     "GrammarCompiler",
     "GrammarError",
     "HybridCache",
+    "Load",
     "MemoryPlanError",
+    "NoTokenError",
     "Plan",
+    "PoolUse",
     "PromptError",
     "PromptLogprob",
     "PromptLookup",

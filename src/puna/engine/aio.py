@@ -3,11 +3,13 @@
 engine = AsyncEngine(Engine(model))
 async for token in engine.stream(request): ...   # leaving the loop, or being cancelled, cancels the request
 await engine.close()
+
+What is prepared elsewhere (`Engine.prepare`, in a thread: it may read a grammar) goes in line by `enter`, which never waits for a step.
 """
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -21,7 +23,7 @@ class _Listener:
 
     generation: Generation
     loop: asyncio.AbstractEventLoop
-    tokens: "asyncio.Queue[Token | None]"
+    tokens: "asyncio.Queue[tuple[Generation, Token | None]]"
 
 
 class AsyncEngine:
@@ -30,6 +32,7 @@ class AsyncEngine:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._listeners: set[_Listener] = set()
+        self._arrivals: list[tuple[Generation, Generation | None]] = []
         self._unwanted: list[Generation] = []
         self._changed = threading.Condition()
         self._closed = self._ended = False
@@ -80,24 +83,50 @@ class AsyncEngine:
         if self._closed:
             raise RuntimeError("this engine is closed")
 
+    def enter(self, generations: Sequence[Generation]) -> None:
+        """Put prepared generations in line before the next step; those after the first as soon as the first one's prompt is computed, whose
+        pages they share. From any thread, without waiting. Follow them, or they go on unseen.
+        """
+        self._refuse_closed()
+        with self._changed:
+            self._arrivals += [(each, generations[0] if place else None) for place, each in enumerate(generations)]
+            self._changed.notify()
+
+    def drop(self, generation: Generation) -> None:
+        """Nobody wants it any more: its pages are free after the step under way. From any thread, without waiting."""
+        with self._changed:
+            self._unwanted.append(generation)
+            self._changed.notify()
+
     async def follow(self, generation: Generation) -> AsyncGenerator[Token, None]:
         """The tokens of a submitted generation, once. Leaving early cancels it."""
-        listener = _Listener(generation, asyncio.get_running_loop(), asyncio.Queue())
+        async with aclosing(self.follow_all([generation])) as tokens:
+            async for _, token in tokens:
+                if token is not None:
+                    yield token
+        if generation.error is not None:
+            raise generation.error
+
+    async def follow_all(self, generations: Sequence[Generation]) -> AsyncGenerator[tuple[Generation, Token | None], None]:
+        """The tokens of several, as they come, and None when one has ended, for whatever reason. Leaving early cancels all of them."""
+        loop = asyncio.get_running_loop()
+        tokens: asyncio.Queue[tuple[Generation, Token | None]] = asyncio.Queue()
+        listeners = [_Listener(generation, loop, tokens) for generation in generations]
         with self._changed:
-            self._listeners.add(listener)
+            self._listeners.update(listeners)
             if self._ended:
                 self._tell()
             self._changed.notify()
         try:
-            while (token := await listener.tokens.get()) is not None:
-                yield token
-            if generation.error is not None:
-                raise generation.error
+            left = len(listeners)
+            while left:
+                generation, token = await tokens.get()
+                left -= token is None
+                yield generation, token
         finally:
             with self._changed:
-                self._listeners.discard(listener)
-                if not generation.is_done:
-                    self._unwanted.append(generation)
+                self._listeners.difference_update(listeners)
+                self._unwanted += [generation for generation in generations if not generation.is_done]
                 self._changed.notify()
 
     async def close(self) -> None:
@@ -110,10 +139,13 @@ class AsyncEngine:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not (self._closed or self._unwanted or self.engine.has_work or self._anything_to_tell()):
+                while not (self._closed or self._arrivals or self._unwanted or self.engine.has_work or self._anything_to_tell()):
                     self._changed.wait()
+                arrivals, self._arrivals = self._arrivals, []
                 unwanted, self._unwanted = self._unwanted, []
                 closed = self._closed
+            for generation, after in arrivals:
+                self.engine.enter(generation, after)
             for generation in unwanted:
                 self.engine.cancel(generation)
             if closed:
@@ -137,11 +169,11 @@ class AsyncEngine:
         for listener in list(self._listeners):
             generation = listener.generation
             is_done = generation.is_done  # before the tokens are taken: none comes after it
-            events: list[Token | None] = []
+            events: list[tuple[Generation, Token | None]] = []
             while generation.pending:
-                events.append(generation.pending.popleft())
+                events.append((generation, generation.pending.popleft()))
             if is_done:
-                events.append(None)
+                events.append((generation, None))
                 self._listeners.discard(listener)
             if events:
                 try:
@@ -151,6 +183,6 @@ class AsyncEngine:
                     self._unwanted.append(generation)
 
 
-def _put_all(queue: "asyncio.Queue[Token | None]", events: list[Token | None]) -> None:
+def _put_all(queue: "asyncio.Queue[tuple[Generation, Token | None]]", events: list[tuple[Generation, Token | None]]) -> None:
     for event in events:
         queue.put_nowait(event)

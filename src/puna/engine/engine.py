@@ -28,6 +28,7 @@ from puna.engine.checks import check_request
 from puna.engine.grammar import GrammarCompiler, GrammarError
 from puna.engine.kv_memory import KVMemory
 from puna.engine.memory import Plan, Settings, plan_memory
+from puna.engine.native_step import NativeText, suits
 from puna.engine.paged import INVARIANT, PLAIN, PagedCache, Watched
 from puna.engine.request import FinishReason, Generation, PromptError, PromptLogprob, Request, Token
 from puna.engine.sampling import Chosen, Sampler, SamplingError, choose_many, token_logprobs
@@ -39,6 +40,7 @@ from puna.kernels.attention import verify_attention
 from puna.kernels.invariant import batch_invariant, verify
 from puna.model import Batch, Model
 from puna.model.experts import MoE
+from puna.model.packed import packed_names, weight_bytes
 from puna.model.router import Router
 
 # Two logits closer than this share of the larger may change places under bf16 rounding (8 bits of mantissa, and sums of rounded terms).
@@ -50,7 +52,7 @@ _log = logging.getLogger(__name__)
 class Counters(NamedTuple):
     """What an engine has done since it began.
 
-    `near_ties`: greedy choices whose two best logits lay within bf16 rounding (counted in bf16).
+    `near_ties`: greedy choices whose two best logits lay within bf16 rounding (counted where products are rounded to bf16).
     """
 
     steps: int
@@ -62,6 +64,23 @@ class Counters(NamedTuple):
     preempted: int
     near_ties: int
     tiles_computed: int
+
+
+class PoolUse(NamedTuple):
+    """Pages of one kind: held by requests, kept only for later ones, free."""
+
+    total: int
+    used: int
+    kept: int
+    free: int
+
+
+class Load(NamedTuple):
+    """What an engine is at: requests that run and that wait, and the pages of each kind ("global", "local")."""
+
+    running: int
+    waiting: int
+    pages: dict[str, PoolUse]
 
 
 @dataclass(slots=True)
@@ -102,7 +121,7 @@ class Engine:
         self.settings = settings or Settings()
         self.drafter, self.grammars = drafter, grammars
         self.device = model.text.embed.weight.device
-        self.plan: Plan = plan_memory(self.config, self.settings, model.dtype, self.device)
+        self.plan: Plan = plan_memory(self.config, self.settings, model.dtype, self.device, weight_bytes(model))
         layout = self.plan.layout
         self.memory = KVMemory(
             self.config, layout, self.plan.num_global, self.plan.num_local, self.plan.kv_dtype, self.device, self.settings.keep_prefixes
@@ -111,6 +130,10 @@ class Engine:
         if invariant:
             _verify_invariance(model)
         self.cache = PagedCache(self.config, layout, self.memory.storages, INVARIANT if invariant else PLAIN)
+        self._native: NativeText | None = None
+        if self.settings.native and not invariant and suits(model):
+            self._native = NativeText(model, self.cache, self.settings.exact)
+        self._in_low = self._native is None and model.dtype != torch.float32  # products are rounded: see `Counters.near_ties`
         self.scheduler = Scheduler(self.memory, self.settings.max_streams, self.settings.step_tokens, self._propose if drafter else None)
         self.vision = VisionRows(model, self.settings.vision_bytes, one_by_one=invariant) if self.config.vision is not None else None
         self._routers: dict[int, Router] = {
@@ -158,16 +181,23 @@ class Engine:
 
     def submit_samples(self, request: Request, count: int) -> list[Generation]:
         """`count` answers to one prompt, which is computed once. With a seed, answer i has the seed plus i."""
+        with self._lock:
+            leader, *others = self.prepare_samples(request, count)
+            self.enter(leader)
+            for other in others:
+                self.enter(other, after=leader)
+        return [leader, *others]
+
+    def prepare_samples(self, request: Request, count: int) -> list[Generation]:
+        """What `submit_samples` puts in line: enter the first, and the others after it. The first alone reports the prompt."""
         if count < 1:
             raise PromptError(f"n={count} must be at least 1")
         seed = request.sampling.seed
-        with self._lock:
-            leader = self.submit(request)
-            others = []
-            for i in range(1, count):
-                sampling = request.sampling if seed is None else replace(request.sampling, seed=_next_seed(seed, i))
-                others.append(self.prepare(replace(request, sampling=sampling)))
-                self.enter(others[-1], after=leader)
+        leader = self.prepare(request)
+        others = []
+        for i in range(1, count):
+            sampling = request.sampling if seed is None else replace(request.sampling, seed=_next_seed(seed, i))
+            others.append(self.prepare(replace(request, sampling=sampling, prompt_logprobs=None)))
         return [leader, *others]
 
     def cancel(self, generation: Generation) -> None:
@@ -326,10 +356,18 @@ class Engine:
             first_positions=tuple(firsts),
             vision_rows=torch.cat(rows) if rows else None,
         )
-        self.cache.plan([sequence.pages for sequence, _ in work], batch, watched)
-        with self._watching_experts(work, experts):
-            hidden_TD = self.model(batch, self.cache)
+        native = None if watched else self._native
+        self.cache.plan([sequence.pages for sequence, _ in work], batch, watched, pieces_only=native is not None)
+        if native is not None:
+            hidden_TD = native(batch, experts if self._experts_wanted(work) else None)
+        else:
+            with self._watching_experts(work, experts):
+                hidden_TD = self.model(batch, self.cache)
         return _Forward(hidden_TD, first_rows, experts)
+
+    def _logits(self, hidden_TD: Tensor) -> Tensor:
+        """On the CPU, fp32."""
+        return (self.model.logits(hidden_TD) if self._native is None else self._native.logits(hidden_TD.float())).cpu()
 
     def _choose(self, work: list[Work], forward: _Forward) -> None:
         """Tokens for those whose known tokens are all computed now; then what was computed is theirs."""
@@ -341,7 +379,8 @@ class Engine:
         rows = [row for each, first in ready for row in range(first + each.count - 1, first + each.count + len(each.sequence.drafts))]
         chosen: dict[Sequence, list[Chosen | SamplingError]] = {}
         if ready:
-            logits_BV = self.model.logits(forward.hidden_TD[torch.tensor(rows, device=self.device)]).cpu()
+            hidden_TD = forward.hidden_TD
+            logits_BV = self._logits(hidden_TD if len(rows) == len(hidden_TD) else hidden_TD[torch.tensor(rows, device=self.device)])
             sequences = [each.sequence for each, _ in ready]
             chosen = dict(zip(sequences, self._chosen(sequences, logits_BV), strict=True))
         for sequence, count in work:
@@ -360,7 +399,7 @@ class Engine:
 
     def _chosen(self, sequences: list[Sequence], logits_BV: Tensor) -> list[list[Chosen | SamplingError]]:
         """The tokens of each sequence: one, and one more for each draft that the choice before it equals."""
-        in_low = self.model.dtype != torch.float32
+        in_low = self._in_low
         if not any(sequence.drafts for sequence in sequences):
             one_each = choose_many([sequence.sampler for sequence in sequences], logits_BV, want_margin=in_low)
             results = [[self._accepted(sequence.sampler, chosen)] for sequence, chosen in zip(sequences, one_each, strict=True)]
@@ -382,7 +421,7 @@ class Engine:
         tokens: list[Chosen | SamplingError] = []
         stops = sequence.generation.request.stop_ids
         for place, logits_V in enumerate(logits_TV):
-            (chosen,) = choose_many([sequence.sampler], logits_V[None], want_margin=self.model.dtype != torch.float32)
+            (chosen,) = choose_many([sequence.sampler], logits_V[None], want_margin=self._in_low)
             tokens.append(chosen := self._accepted(sequence.sampler, chosen))
             if not isinstance(chosen, Chosen) or place == len(sequence.drafts):
                 break
@@ -479,10 +518,14 @@ class Engine:
         wanted = [p for p in sequence.generation.request.watch.attention_rows if first <= p < first + count]
         return [Watched(row + p - first, lambda layer, row_NS, p=p: tell(p, layer, row_NS)) for p in wanted]
 
+    @staticmethod
+    def _experts_wanted(work: list[Work]) -> bool:
+        return any(sequence.generation.request.watch.expert_ids for sequence, _ in work)
+
     def _watching_experts(self, work: list[Work], into: dict[int, np.ndarray]) -> AbstractContextManager[object]:
         """While inside, routers tell their choices, if a request in the batch wants them."""
         stack = ExitStack()
-        if any(sequence.generation.request.watch.expert_ids for sequence, _ in work):
+        if self._experts_wanted(work):
             for layer, router in self._routers.items():
                 stack.callback(setattr, router, "watch", router.watch)
                 router.watch = lambda ids_T, layer=layer: into.__setitem__(layer, ids_T.to("cpu", torch.int16).numpy())
@@ -493,9 +536,10 @@ class Engine:
 
         A NaN reaches backwards, too: masked products are zero times NaN.
         """
-        is_sound_T = forward.hidden_TD.isfinite().all(dim=-1).cpu()
+        # A row's sum is finite if all of it is: behind the last norm no number is so large that a sum could overflow.
+        is_sound_T = forward.hidden_TD.float().sum(-1).isfinite().tolist()
         for (sequence, count), row in zip(work, forward.first_rows, strict=True):
-            if not bool(is_sound_T[row : row + count].all()):
+            if not all(is_sound_T[row : row + count]):
                 self._fail(sequence, SamplingError("the hidden states contain NaN: the weights or the input are damaged"))
 
     def _report_prompts(self, work: list[Work], forward: _Forward) -> None:
@@ -506,7 +550,7 @@ class Engine:
             end = min(first + count, sequence.num_prompt - 1)
             if top is None or end <= first or sequence.generation.is_done:
                 continue
-            logits_TV = self.model.logits(forward.hidden_TD[row : row + end - first]).cpu()
+            logits_TV = self._logits(forward.hidden_TD[row : row + end - first])
             next_ids = torch.from_numpy(sequence.ids[first + 1 : end + 1].copy())
             known = len(sequence.generation.prompt_logprobs)
             try:
@@ -553,6 +597,15 @@ class Engine:
             tiles,
         )
 
+    def load(self) -> Load:
+        """Waits for the step under way."""
+        with self._lock:
+            pages = {}
+            for kind, pool in self.memory.pools.items():
+                kept = self.memory.prefixes.num_spare(kind)
+                pages[kind] = PoolUse(pool.num_pages, pool.num_pages - pool.num_free - kept, kept, pool.num_free)
+            return Load(len(self.scheduler.running), len(self.scheduler.waiting) + len(self._held), pages)
+
     def count_experts(self, enabled: bool = True) -> None:
         """Count from now on how many tokens each expert takes (`expert_load`), from zero."""
         with self._lock:
@@ -573,6 +626,11 @@ class Engine:
         with self._exclusive():
             own = dict(self.model.named_parameters())
             unknown = sorted(set(weights) - set(own))
+            if unknown and (packed := packed_names(self.model)) & set(unknown):
+                name = min(packed & set(unknown))
+                raise ValueError(
+                    f"{name} is packed integers here, which no floats replace; load the model with packed=False to change its weights"
+                )
             if unknown:
                 raise ValueError(f"the model has no parameter {unknown[0]!r}; its names are those of model.named_parameters()")
             wrong = [name for name, tensor in weights.items() if tensor.shape != own[name].shape]
@@ -586,6 +644,8 @@ class Engine:
             with torch.no_grad():
                 for name, tensor in weights.items():
                     own[name].copy_(tensor)
+            if self._native is not None:
+                self._native.refresh()
 
 
 def _verify_invariance(model: Model) -> None:

@@ -1,4 +1,4 @@
-"""Answers of a given form: a JSON schema, a regular expression, or one of several texts, held to by masking logits.
+"""Answers of a given form: a JSON schema, a regular expression, one of several texts, or rules, held to by masking logits.
 
 `GrammarCompiler` turns a `Grammar` into a `Constraint`, one request's place in it; llguidance does the parsing. Whoever builds the compiler
 tells it the bytes of every token, so that the engine itself goes on knowing ids only.
@@ -40,8 +40,13 @@ _LIMITS = LLParserLimits(
     verbose_errors=False,
 )
 
-Kind = Literal["json_schema", "regex", "choice"]
-_NAMES: dict[Kind, str] = {"json_schema": "the JSON schema", "regex": "the regular expression", "choice": "the choice"}
+Kind = Literal["json_schema", "regex", "choice", "lark"]
+_NAMES: dict[Kind, str] = {
+    "json_schema": "the JSON schema",
+    "regex": "the regular expression",
+    "choice": "the choice",
+    "lark": "the grammar",
+}
 
 
 class GrammarError(ValueError):
@@ -50,9 +55,9 @@ class GrammarError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """The form of an answer. Made by `json_schema`, `regex` or `choice`; equal ones are compiled once.
+    """The form of an answer. Made by `json_schema`, `regex`, `choice` or `lark`; equal ones are compiled once.
 
-    source: the schema as JSON, the expression, or the JSON list of texts.
+    source: the schema as JSON, the expression, the JSON list of texts, or the rules.
     Raises `GrammarError` if it is no JSON, too large, too deep or empty; whether it can be met is known when it is compiled.
     """
 
@@ -102,6 +107,11 @@ class Grammar:
         if not texts:
             raise GrammarError("the choice names no text, so no answer can be one of them; give at least one")
         return cls("choice", json.dumps(list(texts), ensure_ascii=False))
+
+    @classmethod
+    def lark(cls, rules: str) -> Self:
+        """A text that the rules derive, in llguidance's Lark. For rules of ours, such as `puna.tokens.call_grammar` writes."""
+        return cls("lark", rules)
 
     def __str__(self) -> str:
         return f"{_NAMES[self.kind]} {_clipped(self.source)}"
@@ -214,6 +224,8 @@ def _parsers_form(grammar: Grammar) -> str:
         return LLMatcher.grammar_from_json_schema(grammar.source, overrides={"whitespace_flexible": False})
     if grammar.kind == "regex":
         return LLMatcher.grammar_from_regex(grammar.source)
+    if grammar.kind == "lark":
+        return LLMatcher.grammar_from_lark(grammar.source)
     texts: list[str] = json.loads(grammar.source)
     return LLMatcher.grammar_from_regex("|".join(re.sub(r"[\\.+*?()|\[\]{}^$#&\-~]", r"\\\g<0>", text) for text in texts))
 

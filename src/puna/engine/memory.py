@@ -32,7 +32,8 @@ class Settings:
     streams wait longer for each of theirs. `kv_bytes` for keys and values; None takes what `max_streams` full contexts need, at most half
     of the memory that is free. `kv_dtype` "auto" keeps them in the model's precision. `keep_prefixes`: requests that begin alike share
     what was computed. `batch_invariant`: answers do not depend on what else runs, bit for bit; slower. `vision_bytes` for rows of
-    pictures seen before.
+    pictures seen before. `native`: on a CPU take the layers through `puna.kernels.decoder` where the library is there; False is plain
+    torch. `exact`: packed integers meet activations as they are, not rounded to 8 bits; slower.
     """
 
     max_streams: int = 32
@@ -43,6 +44,8 @@ class Settings:
     keep_prefixes: bool = True
     batch_invariant: bool = False
     vision_bytes: int = 64 << 20
+    native: bool = True
+    exact: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("max_streams", 1), ("step_tokens", 1), ("tokens_per_page", 1), ("vision_bytes", 0)):
@@ -112,8 +115,12 @@ class Plan:
         )
 
 
-def plan_memory(config: ModelConfig, settings: Settings, model_dtype: torch.dtype, device: torch.device | str) -> Plan:
-    """Measure the machine and cut the pools. The weights are expected to be in memory already."""
+def plan_memory(
+    config: ModelConfig, settings: Settings, model_dtype: torch.dtype, device: torch.device | str, weight_bytes: int | None = None
+) -> Plan:
+    """Measure the machine and cut the pools. The weights are expected to be in memory already, `weight_bytes` of them (None: all in the
+    model's precision).
+    """
     layout = PageLayout.of(config, settings.tokens_per_page)
     kv_dtype = stored_dtype(settings.kv_dtype, model_dtype)
     per_page = settings.tokens_per_page * bytes_per_token(config, kv_dtype)
@@ -146,7 +153,7 @@ def plan_memory(config: ModelConfig, settings: Settings, model_dtype: torch.dtyp
         num_local=num_local,
         global_page_bytes=global_bytes,
         local_page_bytes=local_bytes,
-        weight_bytes=count_parameters(config).total * model_dtype.itemsize,
+        weight_bytes=count_parameters(config).total * model_dtype.itemsize if weight_bytes is None else weight_bytes,
         free_bytes=free,
         max_streams=settings.max_streams,
         max_positions=longest,

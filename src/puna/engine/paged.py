@@ -80,10 +80,15 @@ class PagedCache:
         self._kind = {i: "global" for i in layout.global_layers} | {i: "local" for i in layout.local_layers}
         self._kernels = kernels
         self._plans: dict[str, Reading] = {}
+        self.pieces: dict[str, list[Piece]] = {}
         self._watched: Sequence[Watched] = ()
 
-    def plan(self, sequences: Sequence[SequencePages], batch: Batch, watched: Sequence[Watched] = ()) -> None:
-        """Get ready for one forward over `batch`, whose sequences have their pages already."""
+    def kind_of(self, layer: int) -> str:
+        """The kind of pages that a layer's keys lie in."""
+        return self._kind[layer]
+
+    def plan(self, sequences: Sequence[SequencePages], batch: Batch, watched: Sequence[Watched] = (), *, pieces_only: bool = False) -> None:
+        """Get ready for one forward over `batch`, whose sequences have their pages already. `pieces_only`: to read `pieces` oneself."""
         device = batch.token_ids.device
         pieces: dict[str, list[Piece]] = {"global": [], "local": []}
         row = 0
@@ -94,7 +99,8 @@ class PagedCache:
                 pieces["global"].append(Piece(rows, sequence.global_pages, first + length))
             if self.layout.local_layers:
                 pieces["local"] += self._local_pieces(sequence, rows, first)
-        for kind in self.storages:
+        self.pieces = pieces
+        for kind in () if pieces_only else self.storages:
             self._plans[kind] = self._reading(pieces[kind], device)
         self._watched = watched
 

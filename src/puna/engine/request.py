@@ -94,8 +94,8 @@ class Generation:
     """A request under way or done.
 
     `pending` holds tokens that nobody has taken yet. `cached_tokens` of the prompt were not computed, since their keys were at hand.
-    `error` is set with finish_reason "error". `expert_ids` int16 `[tokens, MoE layers]` and `attention[position][layer]` `[N, S]` fill if
-    the request watches.
+    `started_s` is when its first step began (`time.perf_counter`). `error` is set with finish_reason "error". `expert_ids` int16
+    `[tokens, MoE layers]` and `attention[position][layer]` `[N, S]` fill if the request watches.
     """
 
     id: int
@@ -105,6 +105,7 @@ class Generation:
     finish_reason: FinishReason | None = None
     error: Exception | None = None
     cached_tokens: int = 0
+    started_s: float | None = None
     prompt_logprobs: list[PromptLogprob] = field(default_factory=list)
     logprobs: list[float | None] = field(default_factory=list)
     attention: dict[int, dict[int, Tensor]] = field(default_factory=dict)

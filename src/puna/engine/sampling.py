@@ -35,6 +35,10 @@ class SamplingError(ValueError):
     """A sampling option outside its range, or logits that no token can be chosen from. The message names it, its value and the range."""
 
 
+class NoTokenError(SamplingError):
+    """Options and grammar leave no token to choose: the request's own fault, found while it is answered."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
     """How to choose tokens. The defaults are greedy.
@@ -194,7 +198,7 @@ class Sampler:
         allowed_V = self._allowed(raw_V.clone())
         largest = float(allowed_V.max())
         if not math.isfinite(largest):
-            raise SamplingError(
+            raise NoTokenError(
                 "no token is left to choose: the grammar allows none that the logits and the banned ids admit; loosen the grammar"
                 if self._constraint is not None
                 else "no token is left to choose: every one that the logits admit is banned"
@@ -227,7 +231,7 @@ class Sampler:
             try:
                 self._constraint.mask_(logits_V)
             except GrammarError as error:
-                raise SamplingError(str(error)) from error
+                raise NoTokenError(str(error)) from error
         return logits_V
 
     def _draw(self, allowed_V: Tensor, largest: float) -> int:

@@ -9,6 +9,7 @@ If pages run out under a running sequence, the one of the last rank gives all of
 """
 
 import heapq
+import time
 from collections.abc import Callable
 from collections.abc import Sequence as Items
 from typing import NamedTuple
@@ -137,6 +138,7 @@ class Scheduler:
         sequence.num_computed = kept.num_tokens
         if not sequence.has_run:  # later, after a preemption, what is at hand may be its own
             sequence.generation.cached_tokens = min(kept.num_tokens, sequence.num_prompt)
+            sequence.generation.started_s = time.perf_counter()
         sequence.has_run = True
         return True
 

@@ -25,8 +25,9 @@ from torch import Tensor
 if TYPE_CHECKING:
     from puna.kernels.linear.packed import PackedWeight
 
-ABI_VERSION = 1  # PUNA_ABI_VERSION in native/include/puna_native.h
+ABI_VERSION = 2  # PUNA_ABI_VERSION in native/include/puna_native.h
 _FILE = {"darwin": "libpuna_native.dylib", "win32": "puna_native.dll"}.get(sys.platform, "libpuna_native.so")
+_NO_MEMORY = -6
 _BUILD = "cmake -S native -B native/build && cmake --build native/build"
 _TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 _ROWS = (c_void_p, c_int64)  # a pointer to rows, and their stride
@@ -45,6 +46,9 @@ _SIGNATURES: dict[str, tuple[tuple[object, ...], object]] = {
     ),
     "puna_rms_norm": ((*_ROWS, c_void_p, c_float, *_ROWS, c_int64, c_int64), c_int32),
     "puna_swiglu": ((*_ROWS, *_ROWS, c_int64, c_int64), c_int32),
+    "puna_decoder_new": ((c_void_p, c_void_p), c_void_p),  # of structures: `puna.kernels.decoder`
+    "puna_decoder_free": ((c_void_p,), None),
+    "puna_decoder_step": ((c_void_p, c_int64, *(c_void_p,) * 5), c_int32),
 }
 
 _log = logging.getLogger(__name__)
@@ -70,30 +74,30 @@ def why_not() -> str | None:
 
 def isa() -> str:
     """The instruction set in use: portable, avx2, avx512 or neon."""
-    return _library().puna_isa().decode()
+    return library().puna_isa().decode()
 
 
 def use_isa(name: str | None) -> None:
     """Take this instruction set from here on, in the whole process; None takes the best that the machine has. For tests and comparisons."""
-    if _library().puna_use_isa(None if name is None else name.encode()):
+    if library().puna_use_isa(None if name is None else name.encode()):
         raise ValueError(f"instruction set {name!r}: this library or this machine does not have it; it uses {isa()!r}")
 
 
 def threads() -> int:
     """Threads that share a call, the calling one among them. At first as many as torch has."""
-    return _library().puna_threads()
+    return library().puna_threads()
 
 
 def set_threads(count: int) -> None:
     """From the next call on, in the whole process."""
     if count < 1:
         raise ValueError(f"{count} threads: at least 1, the calling one")
-    _library().puna_set_threads(count)
+    library().puna_set_threads(count)
 
 
 def linear(x_TK: Tensor, w: Tensor, offsets: Tensor | None = None) -> Tensor:
     """`reference_linear` for weights in fp32 or bf16, rows contiguous: `[T, N]` in fp32. A row's bits depend on it and on w alone."""
-    library = _library()
+    lib = library()
     _check_rows(x_TK, "x")
     if w.dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f"weights in {w.dtype}: float32 or bfloat16, or packed integers to linear_packed")
@@ -103,11 +107,11 @@ def linear(x_TK: Tensor, w: Tensor, offsets: Tensor | None = None) -> Tensor:
     num_experts = _check_product(x_TK, tuple(w.shape), offsets)
     y_TN = x_TK.new_empty(x_TK.shape[0], w.shape[-2])
     if y_TN.numel():
-        status = library.puna_linear(
+        status = lib.puna_linear(
             *_rows(x_TK), w.data_ptr(), _TYPES[w.dtype], w.stride(-2), w.stride(0), _pointer(offsets), num_experts,
             *_rows(y_TN), *y_TN.shape, w.shape[-1],
         )  # fmt: skip
-        _check_status(library, status)
+        check_status(status)
     return y_TN
 
 
@@ -117,7 +121,7 @@ def linear_packed(x_TK: Tensor, weight: "PackedWeight", offsets: Tensor | None =
     x is rounded to 8 bits in blocks of 32 (`reference_rounded`), as llama.cpp does; `exact=True` multiplies it as it is, in half the speed
     or less. A row's bits depend on it and on the weights alone.
     """
-    library = _library()
+    lib = library()
     _check_rows(x_TK, "x")
     for tensor, name in ((weight.data, "packed weights"), (weight.scales, "their scales")):
         _check_place(tensor, name)
@@ -126,18 +130,18 @@ def linear_packed(x_TK: Tensor, weight: "PackedWeight", offsets: Tensor | None =
     num_rows = x_TK.shape[0]
     y_TN = x_TK.new_empty(num_rows, rows)
     if y_TN.numel():
-        workspace = None if exact else torch.empty(library.puna_packed_workspace(num_rows, columns), dtype=torch.uint8)
-        status = library.puna_linear_packed(
+        workspace = None if exact else torch.empty(lib.puna_packed_workspace(num_rows, columns), dtype=torch.uint8)
+        status = lib.puna_linear_packed(
             *_rows(x_TK), weight.data.data_ptr(), weight.scales.data_ptr(), _TYPES[weight.scales.dtype], weight.bits, weight.group,
             _pointer(offsets), num_experts, exact, _pointer(workspace), *_rows(y_TN), num_rows, rows, columns,
         )  # fmt: skip
-        _check_status(library, status)
+        check_status(status)
     return y_TN
 
 
 def rms_norm(x_TD: Tensor, weight: Tensor | None, eps: float) -> Tensor:
     """`x / sqrt(mean(x^2) + eps) * weight` over rows, in fp32."""
-    library = _library()
+    lib = library()
     _check_rows(x_TD, "x")
     if weight is not None:
         _check_place(weight, "the weight")
@@ -145,26 +149,27 @@ def rms_norm(x_TD: Tensor, weight: Tensor | None, eps: float) -> Tensor:
             raise ValueError(f"a weight of shape {list(weight.shape)} in {weight.dtype}: {x_TD.shape[1]} contiguous numbers in float32")
     y_TD = x_TD.new_empty(x_TD.shape)
     if y_TD.numel():
-        _check_status(library, library.puna_rms_norm(*_rows(x_TD), _pointer(weight), eps, *_rows(y_TD), *y_TD.shape))
+        check_status(lib.puna_rms_norm(*_rows(x_TD), _pointer(weight), eps, *_rows(y_TD), *y_TD.shape))
     return y_TD
 
 
 def swiglu(h: Tensor) -> Tensor:
     """`silu(gate) * up` for h `[T, 2F]`, the gate's columns first: `[T, F]`, in fp32."""
-    library = _library()
+    lib = library()
     _check_rows(h, "h")
     if h.shape[1] % 2:
         raise ValueError(f"h of width {h.shape[1]}: gate and up side by side make it even")
     y_TF = h.new_empty(h.shape[0], h.shape[1] // 2)
     if y_TF.numel():
-        _check_status(library, library.puna_swiglu(*_rows(h), *_rows(y_TF), *y_TF.shape))
+        check_status(lib.puna_swiglu(*_rows(h), *_rows(y_TF), *y_TF.shape))
     return y_TF
 
 
 # ---- finding and loading it
 
 
-def _library() -> ctypes.CDLL:
+def library() -> ctypes.CDLL:
+    """The library itself, for callers of further functions; `RuntimeError` that says why if there is none."""
     loaded = _load()
     if loaded.library is None:
         raise RuntimeError(f"the native kernels are not available: {loaded.why_not}")
@@ -265,6 +270,8 @@ def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def _check_status(library: ctypes.CDLL, status: int) -> None:
+def check_status(status: int) -> None:
+    """`ValueError`, or `MemoryError`, in the library's words for a status that is not 0."""
     if status:
-        raise ValueError(f"native kernel: {library.puna_status_text(status).decode()}")
+        kind = MemoryError if status == _NO_MEMORY else ValueError
+        raise kind(f"native kernel: {library().puna_status_text(status).decode()}")

@@ -20,6 +20,11 @@ class Experts(nn.Module):
         self.w_gate_up = nn.Parameter(torch.empty(config.num_experts, config.width, 2 * config.expert_width))
         self.w_down = nn.Parameter(torch.empty(config.num_experts, config.expert_width, config.width))
 
+    def forward(self, scaled_TD: Tensor, expert_ids_T: Tensor) -> Tensor:
+        """Each token's expert on its row."""
+        weights = self.w_gate_up.to(scaled_TD.dtype), self.w_down.to(scaled_TD.dtype)
+        return grouped_experts(scaled_TD, expert_ids_T, None, *weights)
+
 
 class MoE(nn.Module):
     """Router, routed experts and the shared expert, which reads the unscaled x."""
@@ -43,5 +48,4 @@ class MoE(nn.Module):
     def route(self, scaled_TD: Tensor, expert_ids_T: Tensor, shared_TD: Tensor) -> Tensor:
         """The sum of the shared expert's output and the chosen expert's."""
         self.router.count(expert_ids_T)
-        weights = self.experts.w_gate_up.to(scaled_TD.dtype), self.experts.w_down.to(scaled_TD.dtype)
-        return shared_TD + grouped_experts(scaled_TD, expert_ids_T, None, *weights)
+        return shared_TD + self.experts(scaled_TD, expert_ids_T)

@@ -26,10 +26,13 @@ class Model(nn.Module):
 
     def forward(self, batch: Batch, cache: KVCache | None = None) -> Tensor:
         """Hidden states `[T, D]` after the final norm. With a cache, the batch continues its sequences."""
+        return self.text(self.embed(batch), batch, cache)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """The rows `[T, D]` that the decoder reads: embedded tokens, and vision rows in the places of patches."""
         is_patch_T = batch.token_ids == self.config.patch_id
         rows_RD = batch.vision_rows if batch.tiles is None else self.embed_tiles(batch.tiles)
-        x_TD = fuse(self.text.embed(batch.token_ids), is_patch_T, rows_RD)
-        return self.text(x_TD, batch, cache)
+        return fuse(self.text.embed(batch.token_ids), is_patch_T, rows_RD)
 
     def embed_tiles(self, tiles: Tensor) -> Tensor:
         """Vision rows `[M * tokens_per_tile, D]` of tiles `[M, 3, h, w]`, ready to stand in for patch tokens."""
