@@ -1,7 +1,8 @@
 """Pictures and videos in, tiles out: bytes, data: URLs, files and Pillow pictures become `puna.stream.Image` or `puna.stream.Video`.
 
 Promises: whatever the bytes are, the answer is a `stream.Image`, a `stream.Video` or one `MediaError`; sizes are checked before anything
-is decoded; the same bytes give the same tiles bit for bit. Does not know the chat format, and never opens a network connection.
+is decoded; the same bytes give the same tiles bit for bit. Does not know the chat format. Opens no network connection unless it is asked
+for by name: `puna.media.fetch`, which takes a policy.
 """
 
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image as Pillow
 from puna.config import VisionConfig
 from puna.media.clip import MAX_VIDEO_BYTES
 from puna.media.data_url import decode_data_url, is_data_url
-from puna.media.error import MediaError
+from puna.media.error import FetchError, MediaError
 from puna.media.image import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, decode_image, flatten
 from puna.media.tiling import Canvas, choose_canvas, tile_image
 from puna.media.video import FRAMES_PER_SECOND, MAX_FRAMES, is_video, sample_video, video_tokens
@@ -24,6 +25,7 @@ __all__ = [
     "MAX_IMAGE_PIXELS",
     "MAX_VIDEO_BYTES",
     "Canvas",
+    "FetchError",
     "MediaError",
     "choose_canvas",
     "decode_data_url",
