@@ -1,6 +1,7 @@
 """Tool calls as text: one form written, every known form read, everything else left alone."""
 
 import json
+import math
 import random
 import time
 
@@ -58,6 +59,7 @@ SAME = {
     "json over several lines": json.dumps(CALL, indent=2) + "\n",
     "json list": json.dumps([CALL]),
     "json list without the closing bracket": json.dumps([CALL])[:-1],
+    "json with arguments before the name": json.dumps({"arguments": json.dumps(OPENAI["arguments"]), "id": 7, "name": "get_weather"}),
     "tagged": '<function=get_weather>{"city": "Paris", "days": 3}</function>',
     "tagged without the closing tag": '<function=get_weather>{"city": "Paris", "days": 3}',
 }
@@ -104,6 +106,20 @@ VALUES = {
     r'[f(a="C:\dir \/ \u00e9\t")]': "C:\\dir / é\t",
     '[f(a="日本 🙂")]': "日本 🙂",
     "[f(a={})]": {},
+    "[f(a=())]": [],
+    "[f(a=(1))]": 1,
+    "[f(a=('b'\n'c'))]": "bc",
+    "[f(a=1e400)]": math.inf,
+    "[f(a=-Infinity)]": -math.inf,
+    "[f(a=nan)]": None,
+    "[f(a=0x1F)]": 31,
+    "[f(a=1_000)]": 1000,
+    r"[f(a=r'\d')]": r"\d",
+    r'[f(a="\ud83d\ude00 \ud800 C:\users\x")]': "😀 \ufffd C:\\users\\x",
+    "[f(a=1, a=2)]": 2,
+    '{"name": "f", "parameters": {"a": 1, "a": 2}}': 2,
+    '{"name": "f", "parameters": {"a": 1e400}}': math.inf,
+    '{"name": "f", "parameters": {"a": True,}}': True,
 }
 
 
@@ -147,9 +163,16 @@ PLAIN = [
     '{"name": "f", "parameters": [1]}',
     '{"name": "f", "arguments": "{"}',
     '{"name": "f", "arguments": "{} x"}',
-    '{"name": "f", "parameters": {}} and more',
-    '{"name": "f", "parameters": {}',
-    '[{"name": "f", "parameters": {}}, 3]',
+    'Say {"name": "f", "parameters": {}} and more',
+    '{"name": "f", "parameters": {"a": ',
+    '{"name": "f", "size": 3, "parameters": {}}',
+    '{"name": "f", "parameters": {"a": 1 2}}',
+    '{"na\\u006de": "f", "parameters": {}}',
+    "```python\n[f(a=1)]\n```",
+    "`[f(a=1)]`",
+    "[f(a=007)]",
+    "[f(a=f'x')]",
+    "[f(a=1, b=g(2))]",
     "<function=f>not json</function>",
     "<function=>{}</function>",
     "<function=f>[1]</function>",
@@ -166,7 +189,31 @@ def test_only_offered_tools_can_be_called():
         assert read_calls(text, {"get_weather"}).calls == (PARIS,)
         assert read_calls(text, {"other"}) == (text, ())
         assert read_calls(text, ()) == (text, ())
-    assert read_calls(SEVERAL["pythonic"], {"get_weather"}).calls == ()
+    assert read_calls(SEVERAL["pythonic"], {"get_weather"}) == (", now()]", (PARIS,))
+
+
+AFTER = {
+    "[f(a=1)] and more": " and more",
+    '{"name": "f", "parameters": {"a": 1}} and more': " and more",
+    '[{"name": "f", "parameters": {"a": 1}}, 3]': ", 3]",
+    '{"name": "f", "parameters": {"a": 1}': "",
+    "<function=f>{'a': 1}</function>\nand [1]": "\nand [1]",
+    "[f(a=1)]\n[1] and ]": "\n[1] and ]",
+    "[f(a=1), f(2)]": ", f(2)]",
+    "[f(a=1)]" + "]" * 10: "",
+}
+
+
+@pytest.mark.parametrize("text", AFTER)
+def test_a_call_that_begins_a_line_stays_one_whatever_follows(text):
+    assert read_calls(text) == (AFTER[text], (ToolCall("f", {"a": 1}),))
+
+
+def test_a_call_inside_a_line_or_a_fence_is_one_if_nothing_follows():
+    for text in ("So: ", "See [f(a=2)] or "):
+        assert read_calls(f"{text}[f(a=1)]\n") == (text, (ToolCall("f", {"a": 1}),))
+    assert read_calls("```\n[f(a=1)]") == ("```\n", (ToolCall("f", {"a": 1}),))
+    assert read_calls("```\nx\n```\n[f(a=1)]\n.").calls == (ToolCall("f", {"a": 1}),)
 
 
 def random_value(chance, depth=0):
@@ -231,9 +278,9 @@ HOSTILE = [
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_hostile_text_is_refused_in_linear_time(unit):
     text = unit * 20_000
-    start = time.perf_counter()
+    start = time.process_time()
     assert read_calls(text) == (text, ())
-    assert time.perf_counter() - start < 5  # about 0.05 s; a quadratic reader takes minutes
+    assert time.process_time() - start < 10  # at most about 1 s; a quadratic reader takes minutes
 
 
 @pytest.mark.parametrize("value", ["-" * 20_000 + "1", "[" * 5_000 + "]" * 5_000, "9" * 20_000], ids=["signs", "lists", "digits"])

@@ -15,15 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from puna.config import VisionConfig
-from puna.stream import Image, Message, Stream, Text, ToolCall, Video
+from puna.stream import Image, Message, Stream, Text, Video
 from puna.tokens.bpe import Tokenizer
 from puna.tokens.errors import ChatError
-from puna.tokens.tool_calls import ReadCalls, read_calls, write_calls
+from puna.tokens.reply import ReplyReader
+from puna.tokens.tool_calls import write_calls
 
 _WRITTEN_ROLES = {"system": "system", "user": "user", "assistant": "assistant", "tool": "ipython"}
-
-# The tool of a reply that starts with python_start and is not a call: code to run. [meta]
-CODE_INTERPRETER = "code_interpreter"
 
 TOOLS_INTRODUCTION = "You can call these tools, one JSON definition per line:"
 TOOLS_INSTRUCTION = (
@@ -102,16 +100,15 @@ class ChatFormat:
         every name. A reply in python tags that holds no call is itself a call: code for `code_interpreter`. [meta]
         """
         names = None if tools is None else [tool_definition(tool)["name"] for tool in tools]
-        texts: list[str] = []
-        calls: list[ToolCall] = []
+        reader = ReplyReader(names, new_id=lambda: "")
         for text, is_code in self._segments(token_ids):
-            read = read_calls(text, names)
-            if is_code and not read.calls and text.strip() and (names is None or CODE_INTERPRETER in names):
-                read = ReadCalls("", (ToolCall(CODE_INTERPRETER, {"code": text}),))
-            texts.append(read.text)
-            calls += read.calls
-        content = "".join(texts)
-        return Message("assistant", (Text(content),) if content else (), tuple(calls))
+            if is_code:
+                reader.python_start()
+            else:
+                reader.python_end()
+            reader.push(text)
+        reply = reader.close()
+        return Message("assistant", (Text(reply.full_text),) if reply.full_text else (), reply.calls)
 
     def _segments(self, token_ids: Sequence[int]) -> Iterator[tuple[str, bool]]:
         """The reply's text up to its first stop id, cut at the python tags; True marks what stands inside them."""
