@@ -238,15 +238,16 @@ def test_what_a_user_types_is_never_a_special_token(pipeline: Pipeline) -> None:
     assert (typed == EOT).sum() == 1 and not (typed == 348).any()
 
 
-def test_a_call_comes_at_the_end_and_none_of_its_text_before(speaker: Speaker) -> None:
+def test_a_call_comes_whole_and_none_of_it_as_text(speaker: Speaker) -> None:
     pipeline = speaker("[f(x=1)]", end=EOM)
     chunks = list(pipeline.stream(HELLO, tools=TOOLS))
-    assert joined(chunks) == "" and not any(chunk.tool_calls for chunk in chunks[:-1])
+    assert joined(chunks) == ""
+    assert [chunk.tool_calls for chunk in chunks if chunk.tool_calls] == [(ToolCall("f", {"x": 1}, "call_0"),)]
     last = chunks[-1]
     assert last.finish_reason == "tool_calls" and last.completion_tokens == 9
-    assert last.tool_calls == (ToolCall("f", {"x": 1}, "call_0"),)
     reply = pipeline.chat(HELLO, tools=TOOLS)
-    assert (reply.message.content, reply.message.tool_calls, reply.finish_reason) == ((), last.tool_calls, "tool_calls")
+    assert (reply.message.content, reply.finish_reason) == ((), "tool_calls")
+    assert reply.message.tool_calls == (ToolCall("f", {"x": 1}, "call_0"),)
 
 
 def test_without_tools_what_looks_like_a_call_is_text(speaker: Speaker) -> None:
@@ -255,17 +256,25 @@ def test_without_tools_what_looks_like_a_call_is_text(speaker: Speaker) -> None:
     assert speaker("[g(x=1)]").chat(HELLO, tools=TOOLS).text == "[g(x=1)]"
 
 
-def test_text_is_held_back_while_it_might_be_a_call(speaker: Speaker) -> None:
-    chunks = list(speaker("plain text?"[:5] + "!").stream(HELLO, tools=TOOLS))
-    assert [chunk.text for chunk in chunks if chunk.text] == ["plain!"]
+def test_text_comes_at_once_where_it_cannot_be_a_call(speaker: Speaker) -> None:
+    chunks = list(speaker("plain!").stream(HELLO, tools=TOOLS))
+    assert [chunk.text for chunk in chunks if chunk.text] == list("plain!")
     assert chunks[-1].finish_reason == "stop"
 
 
-def test_a_call_cut_short_is_text(speaker: Speaker) -> None:
+def test_text_is_held_back_while_it_might_be_a_call(speaker: Speaker) -> None:
+    chunks = list(speaker("[f(?").stream(HELLO, tools=TOOLS))
+    assert [chunk.text for chunk in chunks if chunk.text] == ["[f(?"]
+    assert chunks[-1].finish_reason == "stop"
+
+
+def test_a_call_cut_short_is_text_and_a_whole_one_is_a_call(speaker: Speaker) -> None:
     cut = speaker("[f(x=1)]").chat(HELLO, tools=TOOLS, max_tokens=6)
     assert (cut.text, cut.message.tool_calls, cut.finish_reason) == ("[f(x=1", (), "length")
+    broken = speaker('[f(x={"a').chat(HELLO, tools=TOOLS, max_tokens=8)  # told as a call while it lasted
+    assert (broken.text, broken.message.tool_calls, broken.finish_reason) == ('[f(x={"a', (), "length")
     stopped = speaker("[f(x=1)]").chat(HELLO, tools=TOOLS, stop="]")
-    assert (stopped.text, stopped.message.tool_calls, stopped.finish_reason) == ("[f(x=1)", (), "stop")
+    assert (stopped.text, len(stopped.message.tool_calls), stopped.finish_reason) == ("", 1, "tool_calls")
 
 
 def test_tools_stand_in_the_prompt(pipeline: Pipeline) -> None:
@@ -378,7 +387,9 @@ def test_an_int8_directory_answers_as_its_bf16_conversion(tmp_path: Path) -> Non
     integers = save_model(tiny_model(seed=3), tmp_path / "int8", tokenizer, storage="int8")
     floats = convert_model(integers, tmp_path / "bf16", tokenizer).directory
     ids = list(range(40))
-    assert torch.equal(load(integers).logits(ids), load(floats).logits(ids))
+    # The floats are products of integers and scales rounded to bf16; natively the integers are multiplied as they are.
+    found, expected = (torch.as_tensor(load(directory).logits(ids)).log_softmax(-1) for directory in (integers, floats))
+    assert (found - expected).abs().amax(-1).median() < 0.05, "a near tie of two experts may fall the other way at some places, not at most"
 
 
 def test_an_answer_cancelled_from_elsewhere_is_an_error_and_not_a_short_answer(pipeline: Pipeline) -> None:

@@ -12,7 +12,8 @@ import httpx
 import uvicorn
 
 from puna.serve.app import create_app
-from puna.serve.chat_completions import ChatPipeline
+from puna.serve.core import Core
+from puna.serve.exchange import Answering
 from puna.serve.launch import bind
 from puna.serve.limits import Limits
 from puna.testing.pictures import corners_picture, encoded
@@ -24,8 +25,9 @@ USER = {"role": "user", "content": "Hi"}
 class AppClient:
     """Talks to an app in the same event loop. An exception in the app becomes a 500, as it would behind uvicorn."""
 
-    def __init__(self, pipeline: ChatPipeline, limits: Limits | None = None, **options: Any) -> None:
+    def __init__(self, pipeline: Answering, limits: Limits | None = None, **options: Any) -> None:
         self.app = create_app(pipeline, limits=limits, **options)
+        self.core: Core = self.app.state.core
         transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://puna")
 
@@ -47,7 +49,7 @@ class AppClient:
 
 
 @contextmanager
-def live_server(pipeline: ChatPipeline, limits: Limits | None = None) -> Iterator[str]:
+def live_server(pipeline: Answering, limits: Limits | None = None) -> Iterator[str]:
     """The address of a real server, in a thread of its own."""
     listener = bind("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(create_app(pipeline, limits=limits), log_level="error", timeout_graceful_shutdown=1))

@@ -1,37 +1,28 @@
-"""`puna.load(...)`: messages in, text out. The one front that the chat, the server and the evaluations use.
+"""`Pipeline`: a model, its tokenizer and its chat format over one engine."""
 
-messages -> `Stream` (tokens.chat, media) -> engine -> ids -> text. Stop strings live here; HTTP does not.
-"""
-
+import itertools
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from puna.checkpoint import load_model
 from puna.config import ModelConfig
-from puna.engine import Drafter, Engine, Generation, Grammar, GrammarCompiler, Request, Sampling, Settings
+from puna.engine import AsyncEngine, Drafter, Engine, Generation, Grammar, GrammarCompiler, Request, Sampling, Settings
 from puna.media import video_tokens
 from puna.messages import MessageLike, RequestError, read_messages
 from puna.model import Batch, Model
+from puna.pipeline.ask import Ask, CallBroken, CallDone, ChoiceEvent, Event, Finished, FinishReason, PromptScored, TextDelta, Usage
+from puna.pipeline.forced import as_offered, grammar_of
+from puna.pipeline.reader import AnswerReader, score_of
+from puna.pipeline.room import answer_length
 from puna.stream import Message, Stream, Text, ToolCall
 from puna.tokens.bpe import Tokenizer
-from puna.tokens.chat import ChatFormat
-from puna.tokens.incremental import IncrementalDecoder
-
-FinishReason = Literal["stop", "length", "tool_calls"]
-
-
-class Produced(NamedTuple):
-    """A chunk, and all ids that were sampled up to it."""
-
-    chunk: "Chunk"
-    token_ids: list[int]
+from puna.tokens.chat import ChatFormat, tool_definition
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +41,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of an answer. Only the last one has a `finish_reason`, and the tool calls if the answer made any."""
+    """A piece of an answer. Only the last one has a `finish_reason`; a tool call comes, whole, with the piece that ends it."""
 
     text: str
     finish_reason: FinishReason | None
@@ -59,46 +50,12 @@ class Chunk:
     tool_calls: tuple[ToolCall, ...] = ()
 
 
-def shipped_models() -> dict[str, Path]:
-    """Names and directories of the nanos inside the package."""
-    root = Path(__file__).parent / "weights"
-    return {path.name: path for path in sorted(root.iterdir()) if (path / "config.json").is_file()} if root.is_dir() else {}
+class Prepared(NamedTuple):
+    """An ask that has passed every check and is not in line yet: one generation a choice."""
 
-
-def load(
-    name_or_path: str | Path = "scout-nano",
-    dtype: str | torch.dtype | None = None,
-    device: str = "cpu",
-    settings: Settings | None = None,
-    drafter: Drafter | None = None,
-) -> "Pipeline":
-    """Load a shipped nano by name, or a Hugging Face directory by path.
-
-    dtype: "float32", "bfloat16" or a torch dtype; by default what suits the device: bfloat16, or float32 for a nano on a CPU, where a
-    small model in fp32 is as fast and exact. `settings` and `drafter` are the engine's: memory, streams, batch invariance; drafts.
-    """
-    path = shipped_models().get(str(name_or_path), Path(name_or_path))
-    if not path.is_dir():
-        known = ", ".join(shipped_models()) or "none"
-        wanted = str(name_or_path)
-        raise RequestError(f"no model {wanted!r}: neither a shipped name ({known}) nor a directory; give a Hugging Face directory's path")
-    chosen = _dtype(dtype) if dtype is not None else _default_dtype(path, device)
-    model = load_model(path, chosen, device).eval().requires_grad_(False)
-    tokenizer = Tokenizer.from_hf(path)
-    name = name_or_path if isinstance(name_or_path, str) else name_or_path.name
-    return Pipeline(name, model, tokenizer, settings=settings, drafter=drafter)
-
-
-def _dtype(dtype: str | torch.dtype) -> torch.dtype:
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    if isinstance(dtype, str) and dtype not in known:
-        raise RequestError(f"dtype={dtype!r} is unknown; use {' or '.join(known)}")
-    return known[dtype] if isinstance(dtype, str) else dtype
-
-
-def _default_dtype(path: Path, device: str) -> torch.dtype:
-    size = sum(file.stat().st_size for file in path.glob("*.safetensors"))
-    return torch.float32 if device == "cpu" and size < 1 << 30 else torch.bfloat16
+    ask: Ask
+    prompt_tokens: int
+    generations: tuple[Generation, ...]
 
 
 class Pipeline:
@@ -115,6 +72,7 @@ class Pipeline:
         self._settings = settings or Settings(max_streams=16)
         self._drafter = drafter
         self._engine: Engine | None = None
+        self._stepping: AsyncEngine | None = None
         self._grammars: GrammarCompiler | None = None
         self._making = threading.RLock()
 
@@ -125,6 +83,87 @@ class Pipeline:
             if self._engine is None:
                 self._engine = Engine(self.model, self._settings, drafter=self._drafter, grammars=self._compiler)
             return self._engine
+
+    @property
+    def stepping(self) -> AsyncEngine:
+        """The engine with a thread that steps it, for `answer`. Made at the first use, and anew after `aclose`."""
+        with self._making:
+            if self._stepping is None:
+                self._stepping = AsyncEngine(self.engine)
+            return self._stepping
+
+    async def aclose(self) -> None:
+        """End the stepping thread after the step under way; what is unfinished is cancelled."""
+        with self._making:
+            stepping, self._stepping = self._stepping, None
+        if stepping is not None:
+            await stepping.close()
+
+    def prepare(self, ask: Ask, default_max_tokens: int | None = None) -> Prepared:
+        """Everything before the line: templating, checks, reading grammars. It may take a while: call it in a thread.
+
+        `default_max_tokens`: how long an answer may get when the ask names no number. Raises `ChatError`, `RequestError`, `PromptError`,
+        `SamplingError` or `GrammarError` for what can never be answered.
+        """
+        if ask.prompt_ids is None:
+            prompt = self.chat_format.encode(ask.messages, [as_offered(tool) for tool in ask.offered_tools])
+        else:
+            prompt = Stream(self._checked_ids(ask.prompt_ids))
+        request = Request(
+            prompt=prompt,
+            sampling=ask.sampling(answer_length(ask, len(prompt), self.config.max_positions, default_max_tokens)),
+            stop_ids=frozenset(self.config.eos_ids),
+            grammar=grammar_of(ask),
+            priority=ask.priority,
+            prompt_logprobs=ask.prompt_logprobs,
+        )
+        return Prepared(ask, len(prompt), tuple(self.engine.prepare_samples(request, ask.n)))
+
+    async def answer(self, asked: Sequence[Prepared]) -> AsyncGenerator[Event, None]:
+        """The events of the answers to all asks, side by side, `Usage` last. The choices of an ask share its prompt's pages.
+
+        Leaving early frees all pages after the step under way. Raises what went wrong under way.
+        """
+        stepping = self.stepping
+        readers: dict[int, AnswerReader] = {}
+        owed: dict[int, int] = {}  # the asks whose prompt's scores are still to be told, by the number of the first generation
+        for place, (ask, _, generations) in enumerate(asked):
+            if ask.prompt_logprobs is not None:
+                owed[generations[0].id] = place
+            for generation in generations:
+                readers[generation.id] = self._reader(len(readers), ask.stop, ask.offered_tools)
+        for prepared in asked:
+            stepping.enter(prepared.generations)
+        async with aclosing(stepping.follow_all([each for prepared in asked for each in prepared.generations])) as tokens:
+            async for generation, token in tokens:
+                reader = readers[generation.id]
+                if reader.is_done:
+                    continue
+                if token is None:
+                    _check_end(generation)
+                if generation.id in owed:
+                    yield self._prompt_scored(owed.pop(generation.id), generation)
+                for event in reader.close() if token is None else reader.push(token):
+                    yield event
+                if reader.is_done and token is not None:
+                    stepping.drop(generation)
+        yield Usage(
+            sum(prepared.prompt_tokens for prepared in asked),
+            sum(reader.num_tokens for reader in readers.values()),
+            sum(prepared.generations[0].cached_tokens for prepared in asked),
+            min((each.started_s for prepared in asked for each in prepared.generations if each.started_s is not None), default=None),
+        )
+
+    def _prompt_scored(self, ask: int, leader: Generation) -> PromptScored:
+        first, *rest = (int(token_id) for token_id in leader.request.prompt.token_ids)
+        scores = [score_of(self.tokenizer, token_id, *each) for token_id, each in zip(rest, leader.prompt_logprobs, strict=True)]
+        return PromptScored(ask, (score_of(self.tokenizer, first, None, ()), *scores))
+
+    def _reader(
+        self, choice: int, stops: Sequence[str], tools: Sequence[Mapping[str, Any]], new_id: Callable[[], str] | None = None
+    ) -> AnswerReader:
+        names = [tool_definition(tool)["name"] for tool in tools]
+        return AnswerReader(choice, self.tokenizer, self.config.eos_ids, stops=stops, tools=names, new_id=new_id)
 
     def _compiler(self) -> GrammarCompiler:
         """Reads the bytes of every token once, when a grammar is first asked for."""
@@ -155,7 +194,7 @@ class Pipeline:
         priority: int = 0,
         **sampling: Any,
     ) -> Iterator[Chunk]:
-        """Answer piece by piece. With `tools`, text is held back until it is known not to be a call: it comes in the last chunk.
+        """Answer piece by piece. With `tools`, text that may begin a call is held back until it is known not to.
 
         `sampling` are the fields of `puna.engine.Sampling`: max_tokens, temperature, top_k, top_p, seed, ... `grammar` holds the answer
         to a JSON schema, a regular expression or a choice; requests of smaller `priority` go first. Mistakes in messages or options raise
@@ -189,7 +228,7 @@ class Pipeline:
         ids = np.array([self.config.bos_id, *self.tokenizer.encode(text)], dtype=np.int64)
         stop, grammar, priority = options.pop("stop", ()), options.pop("grammar", None), options.pop("priority", 0)
         asked = self._ask(Stream(ids), stop, grammar, priority, options)
-        return "".join(produced.chunk.text for produced in self._produce(*asked))
+        return "".join(chunk.text for chunk in self._answer(*asked, None))
 
     def logits(
         self, token_ids: Sequence[int] | Sequence[Sequence[int]], images: Tensor | np.ndarray | None = None
@@ -227,73 +266,38 @@ class Pipeline:
         return self.engine.prepare(request), stops
 
     def _answer(self, generation: Generation, stops: tuple[str, ...], tools: Sequence[Mapping[str, Any]] | None) -> Iterator[Chunk]:
-        """The chunks of one answer. Text that may begin a stop string is held back until it is decided."""
-        chunks = self._produce(generation, stops)
-        return self._with_tool_calls(chunks, tools) if tools else (produced.chunk for produced in chunks)
-
-    def _produce(self, generation: Generation, stops: tuple[str, ...]) -> Iterator[Produced]:
-        decoder, held, ids = IncrementalDecoder(self.tokenizer), "", []
+        numbers = itertools.count()
+        reader = self._reader(0, stops, tools or (), lambda: f"call_{next(numbers)}")
         prompt_tokens = len(generation.request.prompt)
-        finish: FinishReason = "length"
         for token in self.engine.follow(generation):
-            ids.append(token.id)
-            if token.finish_reason == "stop":
-                finish = "stop"
-            if token.id in self.config.eos_ids:
-                break
-            held += decoder.push(token.id)
-            if (at := _first_stop(held, stops)) is not None:
-                yield Produced(Chunk(held[:at], "stop", prompt_tokens, len(ids)), ids)
-                return
-            safe = len(held) - _held_back(held, stops)
             # Also when there is nothing to show yet: whoever listens can stop here.
-            yield Produced(Chunk(held[:safe], None, prompt_tokens, len(ids)), ids)
-            held = held[safe:]
-        if generation.finish_reason == "cancelled":
-            raise RequestError("the answer was cancelled from elsewhere before its end")
-        held += decoder.flush()
-        at = _first_stop(held, stops)
-        yield Produced(Chunk(held if at is None else held[:at], finish if at is None else "stop", prompt_tokens, len(ids)), ids)
+            yield _chunk(reader.push(token), prompt_tokens, reader.num_tokens)
+            if reader.is_done:
+                return
+        _check_end(generation)
+        yield _chunk(reader.close(), prompt_tokens, reader.num_tokens)
 
-    def _with_tool_calls(self, chunks: Iterator[Produced], tools: Sequence[Mapping[str, Any]]) -> Iterator[Chunk]:
-        """The reply's text and the calls in it, in one chunk at the end. Chunks before it are empty: whoever listens can stop there.
 
-        An answer that a stop string ended is text: what follows the string was never said, so no call is read from it.
-        """
-        text, last = "", None
-        for last in chunks:
-            text += last.chunk.text
-            if last.chunk.finish_reason is None:
-                yield replace(last.chunk, text="")
-        assert last is not None, "generation yields at least one chunk"
-        by_stop_string = last.chunk.finish_reason == "stop" and last.token_ids[-1] not in self.config.eos_ids
-        message = self.chat_format.parse_reply(last.token_ids, [] if by_stop_string else tools)
-        if not message.tool_calls:
-            yield replace(last.chunk, text=text)
-            return
-        calls = tuple(replace(call, id=call.id or f"call_{i}") for i, call in enumerate(message.tool_calls))
-        yield replace(last.chunk, text=message.text, finish_reason="tool_calls", tool_calls=calls)
+def _check_end(generation: Generation) -> None:
+    if generation.error is not None:
+        raise generation.error
+    if generation.finish_reason == "cancelled":
+        raise RequestError("the answer was cancelled from elsewhere before its end")
+
+
+def _chunk(events: Sequence[ChoiceEvent], prompt_tokens: int, completion_tokens: int) -> Chunk:
+    """Who is told calls at their end alone is told of a broken one what the model wrote."""
+    text = "".join(event.text for event in events if isinstance(event, TextDelta))
+    text += "".join(event.source for event in events if isinstance(event, CallBroken))
+    calls = tuple(event.call for event in events if isinstance(event, CallDone))
+    reason: FinishReason | None = next((event.reason for event in events if isinstance(event, Finished)), None)
+    return Chunk(text, reason, prompt_tokens, completion_tokens, calls)
 
 
 def _whole(chunks: list[Chunk]) -> Reply:
     """All chunks of an answer as one reply."""
     last, text = chunks[-1], "".join(chunk.text for chunk in chunks)
-    message = Message("assistant", (Text(text),) if text else (), last.tool_calls)
+    calls = tuple(call for chunk in chunks for call in chunk.tool_calls)
+    message = Message("assistant", (Text(text),) if text else (), calls)
     assert last.finish_reason is not None, "the last chunk of a stream always says why it ended"
     return Reply(message, last.finish_reason, last.prompt_tokens, last.completion_tokens)
-
-
-def _first_stop(text: str, stops: tuple[str, ...]) -> int | None:
-    places = [text.find(stop) for stop in stops if stop in text]
-    return min(places) if places else None
-
-
-def _held_back(text: str, stops: tuple[str, ...]) -> int:
-    """Length of the longest end of `text` that begins a stop string."""
-    longest = 0
-    for stop in stops:
-        for size in range(min(len(stop) - 1, len(text)), longest, -1):
-            if stop.startswith(text[-size:]):
-                longest = size
-                break
-    return longest
