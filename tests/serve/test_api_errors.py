@@ -2,11 +2,11 @@
 
 import json
 
-import httpx
 import pytest
 
+from puna.engine import NoTokenError
 from puna.media import MediaError
-from puna.pipeline import RequestError
+from puna.pipeline import Finished, RequestError, ToolError
 from puna.serve.limits import Limits
 from puna.testing.scripted import ScriptedPipeline
 from puna.testing.serving import USER, AppClient, assert_error
@@ -32,7 +32,7 @@ async def test_half_a_character_in_json_is_refused() -> None:
     assert_error(response, 400, "invalid_json")
 
 
-@pytest.mark.parametrize("path", ["/v1/embeddings", "/nowhere", "/v1/chat/completions/", "/docs", "/openapi.json", "/web/../app.py"])
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/nowhere", "/v1/chat/completions/", "/docs", "/redoc", "/web/../app.py"])
 async def test_an_unknown_address_names_the_known_ones(path: str) -> None:
     response = await AppClient(ScriptedPipeline("Yes")).http.get(path)
     assert "POST /v1/chat/completions" in assert_error(response, 404, None)
@@ -84,6 +84,8 @@ async def test_a_body_without_a_declared_length_is_bounded_too() -> None:
         (ChatError("two system messages"), "invalid_request", "messages"),
         (MediaError("a broken picture"), "invalid_image", "messages"),
         (RequestError("temperature is odd"), "invalid_request", None),
+        (ToolError("a tool is odd"), "invalid_tools", "tools"),
+        (NoTokenError("options and grammar leave none"), "no_token_left", None),
     ],
 )
 async def test_the_pipelines_complaints_are_the_clients_mistake(mistake: ValueError, code: str, param: str | None) -> None:
@@ -117,10 +119,14 @@ async def test_a_failure_inside_a_stream_is_an_event_and_is_logged(caplog: pytes
 
 async def test_a_pipeline_that_ends_without_a_reason_is_our_failure() -> None:
     class Silent(ScriptedPipeline):
-        def stream(self, messages, **options):
-            yield from list(super().stream(messages, **options))[:-1]
+        async def answer(self, asked):
+            async for event in super().answer(asked):
+                if not isinstance(event, Finished):
+                    yield event
 
     assert_error(await AppClient(Silent("Yes")).chat(), 500, None)
+    *_, failure, done = await AppClient(Silent("Yes")).events()
+    assert (failure["error"]["type"], done) == ("server_error", "[DONE]")
 
 
 async def test_a_model_card_tells_context_and_modalities() -> None:
@@ -137,8 +143,3 @@ async def test_a_model_card_tells_context_and_modalities() -> None:
     }
     assert (await client.http.get("/v1/models/org/scout-nano")).json()["id"] == "org/scout-nano"
     assert_error(await client.http.get("/v1/models/other"), 404, "model_not_found", "model")
-
-
-async def test_health_names_the_model() -> None:
-    response: httpx.Response = await AppClient(ScriptedPipeline("Yes", name="scout-nano")).http.get("/health")
-    assert response.json() == {"status": "ok", "model": "scout-nano", "requests_in_flight": 0}

@@ -92,8 +92,8 @@ def test_mistakes_become_the_clients_own_errors(client: openai.OpenAI) -> None:
         client.chat.completions.create(model="gpt-4o", messages=[USER])
     assert missing.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError) as refused:
-        client.chat.completions.create(model="scout-nano", messages=[USER], n=2)
-    assert (refused.value.code, refused.value.param) == ("unsupported_parameter", "n")
+        client.chat.completions.create(model="scout-nano", messages=[USER], reasoning_effort="high")
+    assert (refused.value.code, refused.value.param) == ("unsupported_parameter", "reasoning_effort")
     with pytest.raises(openai.NotFoundError):
         client.embeddings.create(model="scout-nano", input="x")
 

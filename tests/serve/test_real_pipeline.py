@@ -1,12 +1,15 @@
 """The server around a real, if tiny and random, model: the pipeline keeps the promises that the scripted one makes in its name."""
 
 import asyncio
+import json
+from typing import Any
 
 import httpx
 import pytest
 
-from puna.engine import Settings
+from puna.engine import Settings, Token
 from puna.pipeline import Pipeline
+from puna.pipeline.reader import AnswerReader
 from puna.serve.limits import Limits
 from puna.testing.models import tiny_config, tiny_model
 from puna.testing.serving import USER, AppClient, assert_error, eventually, live_server, picture_part, text_part, video_part
@@ -30,6 +33,7 @@ async def test_text_pictures_and_videos_are_answered_alike_whole_and_streamed(pi
         *chunks, last, done = await client.events(message, max_tokens=12, stream_options={"include_usage": True})
         text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
         assert text == whole["choices"][0]["message"]["content"]
+        assert last["usage"].pop("prompt_tokens_details")["cached_tokens"] > whole["usage"].pop("prompt_tokens_details")["cached_tokens"]
         assert last["usage"] == whole["usage"]
         assert done == "[DONE]"
 
@@ -52,16 +56,15 @@ async def test_the_prompt_is_counted_as_the_model_reads_it(pipeline: Pipeline) -
 
 
 @pytest.mark.parametrize("tools", [None, TOOLS])
-def test_a_client_that_leaves_stops_the_model_though_it_has_shown_nothing_yet(tools: list | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_leaves_stops_the_model_though_it_has_shown_nothing_yet(tools: list | None) -> None:
     pipeline = Pipeline("tiny", tiny_model(tiny_config(eos_ids=())), byte_tokenizer())  # never stops by itself
-    steps = []
-    monkeypatch.setattr(pipeline.model, "forward", lambda *args, forward=pipeline.model.forward: steps.append(1) or forward(*args))
     body = {"messages": [USER], "max_tokens": 3_500, "tools": tools}
     with live_server(pipeline) as address:
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{address}/v1/chat/completions", json=body, timeout=0.3)
         assert eventually(lambda: httpx.get(f"{address}/health").json()["requests_in_flight"] == 0)
-        assert 0 < len(steps) < 3_500
+        assert eventually(lambda: not pipeline.engine.has_work)
+        assert 0 < pipeline.engine.counters.steps < 3_500
 
 
 @pytest.mark.anyio
@@ -83,3 +86,53 @@ async def test_a_prompt_beyond_the_engines_memory_is_refused_with_what_would_fit
     assert_error(refused, 400, "context_length_exceeded", "messages")
     assert f"holds {small.engine.plan.tokens_per_stream} of one request" in refused.json()["error"]["message"]
     assert (await client.chat({"role": "user", "content": "x"}, max_tokens=2)).status_code == 200
+
+
+@pytest.mark.anyio
+async def test_an_answer_follows_its_schema_whatever_the_model_would_say(pipeline: Pipeline) -> None:
+    schema = {"type": "object", "properties": {"llama": {"enum": ["white", "brown"]}}, "required": ["llama"], "additionalProperties": False}
+    form = {"type": "json_schema", "json_schema": {"name": "llama", "strict": True, "schema": schema}}
+    client = AppClient(pipeline)
+    answer = (await client.chat(response_format=form, n=3, temperature=1.0, seed=1)).json()
+    for choice in answer["choices"]:
+        assert json.loads(choice["message"]["content"])["llama"] in ("white", "brown") and choice["finish_reason"] == "stop"
+    impossible = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "string", "minLength": 5, "maxLength": 2}}}
+    assert_error(await client.chat(response_format=impossible), 400, "invalid_grammar")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
+async def test_a_call_that_must_come_comes_alike_whole_and_streamed(pipeline: Pipeline, choice: Any) -> None:
+    parameters = {"type": "object", "properties": {"place": {"enum": ["Cusco", "Puno"]}}, "required": ["place"]}
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": parameters}}]
+    fields = {"tools": tools, "tool_choice": choice, "parallel_tool_calls": False, "temperature": 1.0, "seed": 4, "max_tokens": 500}
+    client = AppClient(pipeline)
+    (whole,) = (await client.chat(**fields)).json()["choices"]
+    (call,) = whole["message"]["tool_calls"]
+    assert (whole["finish_reason"], whole["message"]["content"]) == ("tool_calls", None)
+    assert json.loads(call["function"]["arguments"])["place"] in ("Cusco", "Puno")
+    *chunks, _ = await client.events(**fields)
+    pieces = [piece for chunk in chunks for piece in chunk["choices"][0]["delta"].get("tool_calls", ())]
+    assert "".join(piece["function"]["arguments"] for piece in pieces) == call["function"]["arguments"]
+    assert pieces[0]["function"]["name"] == "weather" and chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.anyio
+async def test_one_request_s_failure_is_its_own(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = AppClient(pipeline)
+    expected = (await client.chat(max_tokens=30)).json()["choices"]
+    push = AnswerReader.push
+
+    def breaks(self: AnswerReader, token: Token) -> Any:
+        if self._stops == ("BREAK",) and self.num_tokens == 5:
+            raise RuntimeError("inside")
+        return push(self, token)
+
+    monkeypatch.setattr(AnswerReader, "push", breaks)
+    broken, streamed, sound = await asyncio.gather(
+        client.chat(stop="BREAK", max_tokens=30), client.events(stop="BREAK", max_tokens=30), client.chat(max_tokens=30)
+    )
+    assert "inside" not in assert_error(broken, 500, None)
+    assert streamed[-2]["error"]["type"] == "server_error" and streamed[-1] == "[DONE]"
+    assert sound.json()["choices"] == expected
+    assert eventually(lambda: not pipeline.engine.has_work) and client.core.in_flight == 0

@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 VERBS = {
     "chat": "Talk to a model in the terminal, with pictures and videos.",
     "serve": "Open a chat in the browser, with an OpenAI API beside it.",
+    "keys": "Make, list and revoke API keys of puna serve.",
     "show": "Print a model's pattern of layers, its parameters and its memory.",
     "convert": "Write a model as a Hugging Face directory.",
     "quantize": "Write a model with its weights as integers, and say what that costs.",

@@ -7,96 +7,144 @@ printed here.
 import errno
 import ipaddress
 import json
+import logging
 import shlex
 import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from typing import NamedTuple
 
 import uvicorn
+from fastapi import FastAPI
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from puna.engine import Settings
+from puna.engine import Engine
 from puna.pipeline import load
+from puna.serve import logs
+from puna.serve.access import check_exposure
 from puna.serve.app import create_app
-from puna.serve.chat_completions import ChatPipeline
-from puna.serve.limits import Limits
+from puna.serve.drain import DrainingServer
+from puna.serve.exchange import Answering
+from puna.serve.keys import KeyRing
+from puna.serve.metrics import Metrics
+from puna.serve.operations import install, key_ring
+from puna.serve.settings import ServerSettings
+from puna.serve.store import Bounds, Store
 
-# Time that answers being written get to end after SIGINT or SIGTERM; a second signal ends them at once.
-GRACE_S = 5
+_log = logging.getLogger(__name__)
+
+# Time that the last bytes get to reach their clients, once all answers have ended or are cut (`Limits.drain_s`).
+GRACE_S = 2
 
 
 class ServeError(ValueError):
     """The server cannot start. The message names the address, the reason and the way out."""
 
 
-def run(
-    model: str = "scout-nano",
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    open_browser: bool = False,
-    *,
-    max_tokens: int | None = None,
-    settings: Settings | None = None,
-) -> None:
-    """Serves `model` at `http://host:port` until SIGINT or SIGTERM. Port 0 takes a free one.
+class Loaded(NamedTuple):
+    """A pipeline that can answer, its engine, and what fits into its memory in words."""
 
-    `max_tokens` is how long an answer may get when the client names no number, `settings` what the engine may use. Raises `ServeError` if
-    it cannot listen there, `MemoryPlanError` if not even one request fits.
+    pipeline: Answering
+    engine: Engine | None = None
+    report: str = ""
+
+
+def run(settings: ServerSettings | None = None, *, open_browser: bool = False, notes: Sequence[str] = ()) -> None:
+    """Serves until SIGINT or SIGTERM. Port 0 takes a free one. `notes` go to the log.
+
+    Raises `ServeError` if it cannot listen there, `ExposureError` if strangers could come in without a key, `MemoryPlanError` if not even
+    one request fits.
     """
-    settings = settings or Settings(max_streams=16)
-    limits = Limits(answering=settings.max_streams)
-    if max_tokens is not None:
-        limits = replace(limits, default_max_tokens=max_tokens)
+    settings = settings or ServerSettings()
+    logs.configure(settings.log.format, settings.log.level)
+    for note in notes:
+        _log.warning(note)
     console = Console()
-    with bind(host, port) as listener:
-        with console.status(f"loading {model}"):
-            pipeline, report = ready(model, settings)
-        serve(pipeline, listener, console, limits=limits, open_browser=open_browser, report=report)
+    ring = key_ring(settings)
+    with bind(settings.host, settings.port) as listener:
+        check_exposure(listener.getsockname()[0], ring, settings.allow_anyone)
+        kept = store_of(settings)
+        with console.status(f"loading {settings.model}"):
+            loaded = ready(settings)
+        serve(loaded, listener, console, settings, ring, store=kept, open_browser=open_browser)
 
 
-def ready(model: str, settings: Settings) -> tuple[ChatPipeline, str]:
-    """A pipeline whose memory is taken, and what fits into it in words."""
-    pipeline = load(model, settings=settings)
-    report = pipeline.engine.plan.report()
-    return pipeline, report  # pyright: ignore[reportReturnType]  # the pipeline's options are spelt out
+def ready(settings: ServerSettings) -> Loaded:
+    """The model, with its memory taken."""
+    pipeline = load(settings.model, settings=settings.to_engine())
+    return Loaded(pipeline, pipeline.engine, pipeline.engine.plan.report())
 
 
 def serve(
-    pipeline: ChatPipeline,
+    loaded: Loaded,
     listener: socket.socket,
     console: Console,
+    settings: ServerSettings,
+    ring: KeyRing,
     *,
-    limits: Limits | None = None,
+    store: Store | None = None,
     open_browser: bool = False,
-    report: str = "",
 ) -> None:
-    """Serves a loaded pipeline on a bound socket. Returns when a signal has ended it."""
-    app = create_app(pipeline, limits=limits)
+    """Serves a loaded pipeline on a bound socket, and closes `store`. Returns when a signal has ended it."""
     host, port = listener.getsockname()[:2]
+    app = around(loaded, settings, ring, is_local=is_loopback(host), store=store)
     address = f"http://{_in_url(host)}:{port}"
-    _greet(console, pipeline, address)
-    if report:
-        console.print(report, highlight=False, soft_wrap=True)
-    if not is_loopback(host):
-        console.print(
-            f"warning: listening on {host}, beyond this machine, without a password: whoever reaches port {port} can use the model. "
-            "Use --host 127.0.0.1 to keep it to yourself.",
-            style="bold yellow",
-            soft_wrap=True,
-        )
+    _greet(console, loaded.pipeline, address, needs_key=ring.is_required and not settings.allow_anyone)
+    if loaded.report:
+        console.print(loaded.report, highlight=False, soft_wrap=True)
+    for warning in _warnings(host, port, settings, ring):
+        console.print(f"warning: {warning}", style="bold yellow", soft_wrap=True)
     listener.listen(128)
     if open_browser:
         _open_browser(address, console)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S, server_header=False)
+    config = uvicorn.Config(
+        app,
+        log_config=None,  # ours is set up already
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+    )
     with _signals_end_quietly():
-        uvicorn.Server(config).run(sockets=[listener])
+        DrainingServer(config, app.state.core).run(sockets=[listener])
     console.print("stopped")
+
+
+def store_of(settings: ServerSettings) -> Store | None:
+    """Where responses are kept. Raises `puna.serve.store.StoreError`."""
+    if settings.store is None:
+        return None
+    limits = settings.to_limits()
+    return Store(settings.store, Bounds(count=limits.stored_responses, bytes=limits.stored_bytes, days=limits.stored_days))
+
+
+def around(loaded: Loaded, settings: ServerSettings, ring: KeyRing, *, is_local: bool, store: Store | None = None) -> FastAPI:
+    """The whole application, as `settings` want it. `is_local`: it will listen on loopback alone."""
+    metrics = None
+    if settings.metrics.enabled:
+        metrics = Metrics(loaded.pipeline.name, vllm_names=settings.metrics.vllm_names)
+        if loaded.engine is not None:
+            metrics.watch(loaded.engine, experts=settings.metrics.experts)
+    app = create_app(loaded.pipeline, limits=settings.to_limits(), metrics=metrics, store=store)
+    install(app, settings, ring, metrics=metrics, is_local=is_local, say=app.state.core.voices.say)
+    return app
+
+
+def _warnings(host: str, port: int, settings: ServerSettings, ring: KeyRing) -> Iterator[str]:
+    if settings.allow_anyone and ring.is_required:
+        yield "there are API keys, but nobody is asked for one, since anyone is allowed (allow_anyone)"
+    if settings.allow_anyone and not is_loopback(host):
+        yield (
+            f"listening on {host}, beyond this machine, without asking for a key: whoever reaches port {port} can use the model. "
+            "Use --host 127.0.0.1 to keep it to yourself, or keys instead of --allow-anyone."
+        )
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -138,18 +186,20 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _greet(console: Console, pipeline: ChatPipeline, address: str) -> None:
+def _greet(console: Console, pipeline: Answering, address: str, *, needs_key: bool = False) -> None:
     reads = "text and pictures" if pipeline.config.vision else "text"
     text = Text.assemble(
         ("chat   ", "dim"), (address, "bold cyan"), "\n",
         ("api    ", "dim"), (f"{address}/v1", "cyan"), ("  OpenAI chat completions\n", "dim"),
         ("model  ", "dim"), (pipeline.name, "bold"), (f"  reads {reads}, {pipeline.config.max_positions:,} tokens of context\n", "dim"),
+        *((("key    ", "dim"), "needed", ("  puna keys add NAME makes one\n", "dim")) if needs_key else ()),
         ("stop   ", "dim"), "Ctrl+C",
     )  # fmt: skip
     console.print(Panel(text, title="Puna", title_align="left", border_style="green", expand=False))
     # Outside the panel and never wrapped, so that it can be copied.
     body = json.dumps({"model": pipeline.name, "messages": [{"role": "user", "content": "Hello!"}]})
-    curl = f"curl {address}/v1/chat/completions -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    key = ' -H "Authorization: Bearer $PUNA_KEY"' if needs_key else ""
+    curl = f"curl {address}/v1/chat/completions -H 'Content-Type: application/json'{key} -d {shlex.quote(body)}"
     console.print(Text(f"try it:\n  {curl}"), soft_wrap=True)
 
 

@@ -1,10 +1,11 @@
 """What one request may cost, and the reading of a body within it. Every number here is a choice. [ours]"""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from puna.media.fetch import FetchPolicy
 from puna.serve.errors import ApiError
 
 
@@ -15,17 +16,30 @@ class Limits:
     pictures: int = 16
     # Each takes as many tiles as two large pictures, and may take `puna.media.clip.MAX_DECODE_S` to decode.
     videos: int = 8
+    # What may be fetched for an `image_url` that is a web address: nothing, unless whoever runs the server says so.
+    fetch: FetchPolicy = field(default_factory=FetchPolicy)
     messages: int = 1000
+    tools: int = 256
+    # Answers to one request: choices, of all its prompts together.
+    choices: int = 128
+    # What is kept of responses (`puna.serve.store.Bounds`): what has not been used for longest goes first.
+    stored_responses: int = 10_000
+    stored_bytes: int = 2**30
+    stored_days: float = 30.0
     # Answers written at once, side by side: as many as the engine has streams.
     answering: int = 1
     # Requests that may wait for one of them to end.
-    waiting: int = 8
+    waiting: int = 256
+    # Threads that read requests, decode pictures and write prompts.
+    readers: int = 2
     # Tokens of an answer when the client names no number; fewer if the context has less room.
     default_max_tokens: int = 1024
-    # How long a stream waits for its first chunk before the headers go out: until then an error can still be a status code.
+    # How long a stream waits for its first event before the headers go out: until then an error can still be a status code.
     first_chunk_s: float = 5.0
     # Silence after which a comment goes into the stream, so that nobody between takes the connection for dead.
     ping_s: float = 15.0
+    # Time that answers being written get to end when the server goes down.
+    drain_s: float = 5.0
 
 
 # A body that is too large is read and thrown away up to this many times the limit: a client that is still writing when the connection

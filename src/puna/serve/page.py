@@ -71,15 +71,15 @@ def mount(app: FastAPI, web: Path) -> None:
     """Adds `/`, `/web/...` and the headers of every answer."""
     starters = load_starters(web / "starters")
 
-    @app.get("/")
+    @app.get("/", include_in_schema=False)
     async def index() -> Response:
         return FileResponse(web / "index.html")
 
-    @app.get("/favicon.ico")
+    @app.get("/favicon.ico", include_in_schema=False)
     async def favicon() -> Response:
         return FileResponse(web / "icon.svg")
 
-    @app.get("/web/starters.json")
+    @app.get("/web/starters.json", include_in_schema=False)
     async def listing() -> Starters:
         return starters
 

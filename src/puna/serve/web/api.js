@@ -53,9 +53,11 @@ export async function streamAnswer(body, { signal, onText }) {
 }
 
 async function request(url, options = {}) {
+  const key = window.puna.remembered("api-key", "");
+  const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
   let response;
   try {
-    response = await fetch(url, options);
+    response = await fetch(url, { ...options, headers });
   } catch (error) {
     if (options.signal?.aborted) {
       throw error;

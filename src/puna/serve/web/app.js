@@ -89,6 +89,9 @@ function note(finishReason, usage, elapsedMs, limit) {
   if (finishReason === "tool_calls") {
     parts.push("the model tried to call a tool, and this page has none");
   }
+  if (finishReason === "content_filter") {
+    parts.push("the server let no more of this answer through");
+  }
   return parts.join(" · ");
 }
 
@@ -119,6 +122,13 @@ function kindly(error, again) {
   if (error.status === 0) {
     setModelState("away");
     return [error.message, "Is it still running? Start it again, then try once more.", "Try again", again];
+  }
+  if (error.status === 401 || error.status === 403) {
+    const askForKey = () => settings.askForKey();
+    return ["This server asks for a key.", `${error.message}. Type one in Settings, then ask again.`, "Type a key", askForKey];
+  }
+  if (error.code === "content_filter") {
+    return ["The server does not answer this.", error.message, "All right", focusQuestion];
   }
   if (error.status === 429) {
     return ["Others are being answered right now.", `Please try again in ${error.retryAfter ?? "a few"} seconds.`, "Try again", again];

@@ -4,11 +4,12 @@ import { byId } from "./dom.js";
 
 const { remembered, remember, applyTheme } = window.puna;
 
-const DEFAULTS = { temperature: "0", "max-tokens": "256" };
+const DEFAULTS = { temperature: "0", "max-tokens": "256", "api-key": "" };
 
 export class Settings {
   constructor() {
     const dialog = byId("settings");
+    this.dialog = dialog;
     byId("open-settings").addEventListener("click", () => dialog.showModal());
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close()); // the backdrop
     for (const [id, fallback] of Object.entries(DEFAULTS)) {
@@ -16,12 +17,12 @@ export class Settings {
       input.value = remembered(id, fallback);
       input.addEventListener("input", () => {
         this.showTemperature();
-        if (input.validity.valid && input.value !== "") {
-          remember(id, input.value);
+        if (input.validity.valid && (input.value !== "" || fallback === "")) {
+          remember(id, input.value.trim());
         }
       });
       input.addEventListener("change", () => {
-        if (!input.validity.valid || input.value === "") {
+        if (!input.validity.valid || (input.value === "" && fallback !== "")) {
           input.value = remembered(id, fallback);
         }
       });
@@ -33,6 +34,12 @@ export class Settings {
   /** The sampling fields of a request. */
   get sampling() {
     return { temperature: Number(byId("temperature").value), max_tokens: Number(byId("max-tokens").value) };
+  }
+
+  /** Opens the dialog where the key is typed. */
+  askForKey() {
+    this.dialog.showModal();
+    byId("api-key").focus();
   }
 
   showTemperature() {

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from puna.engine import Grammar, Sampling
 from puna.media import load_image, load_video
+from puna.pipeline import Ask, NamedTool
 from puna.presets import preset
 from puna.serve.limits import Limits
-from puna.serve.wire import ONLY
+from puna.serve.openai.wire import ONLY
 from puna.stream import Message, Text, ToolCall
 from puna.testing.pictures import corners_picture, encoded
 from puna.testing.scripted import ScriptedPipeline
@@ -23,16 +25,18 @@ pytestmark = pytest.mark.anyio
 
 WEATHER = {"type": "function", "function": {"name": "weather", "description": "Weather of a place", "parameters": {"type": "object"}}}
 EMPTY_FIELDS_OF_EARLIER_ANSWERS = {"refusal": None, "annotations": [], "audio": None, "function_call": None}
+USAGE = {"prompt_tokens": 25, "completion_tokens": 2, "total_tokens": 27, "prompt_tokens_details": {"cached_tokens": 0}}
 CALL = ToolCall("weather", {"place": "Cusco", "days": 2})
 
 
-async def asked(*messages: Any, **fields: Any) -> tuple[tuple[Message, ...], dict[str, Any]]:
-    """What a pipeline is asked for a request: messages and options."""
+async def asked(*messages: Any, **fields: Any) -> tuple[tuple[Message, ...], Ask]:
+    """What a pipeline is asked for a request."""
     pipeline = ScriptedPipeline("Yes")
     response = await AppClient(pipeline).chat(*messages, **fields)
     assert response.status_code == 200, response.text
     (request,) = pipeline.requests
-    return request.messages, dict(request.options)
+    assert request.ask is not None
+    return request.messages, request.ask
 
 
 # --- Answers ---
@@ -54,7 +58,7 @@ async def test_an_answer_has_openais_shape() -> None:
                 "finish_reason": "stop",
             }
         ],
-        "usage": {"prompt_tokens": 25, "completion_tokens": 2, "total_tokens": 27},
+        "usage": USAGE,
     }
 
 
@@ -83,6 +87,34 @@ async def test_text_before_a_tool_call_is_kept() -> None:
     assert len(answer["choices"][0]["message"]["tool_calls"]) == 1
 
 
+async def test_several_choices_are_numbered() -> None:
+    answer = (await AppClient(ScriptedPipeline("one", "two three")).chat(n=2)).json()
+    assert [(choice["index"], choice["message"]["content"]) for choice in answer["choices"]] == [(0, "one"), (1, "two three")]
+    assert answer["usage"]["completion_tokens"] == 3
+
+
+async def test_tokens_read_from_the_cache_are_told() -> None:
+    usage = (await AppClient(ScriptedPipeline("Yes", cached_tokens=7)).chat()).json()["usage"]
+    assert usage["prompt_tokens_details"] == {"cached_tokens": 7}
+
+
+async def test_logprobs_come_token_by_token_whole_and_streamed() -> None:
+    client = AppClient(ScriptedPipeline("Grüß dich"))
+    whole = (await client.chat(logprobs=True, top_logprobs=1)).json()["choices"][0]["logprobs"]
+    assert whole["refusal"] is None
+    first = whole["content"][0]
+    assert first == {
+        "token": "Grüß ",
+        "logprob": -0.5,
+        "bytes": list("Grüß ".encode()),
+        "top_logprobs": [{"token": "Grüß ", "logprob": -0.5, "bytes": list("Grüß ".encode())}],
+    }
+    chunks = (await client.events(logprobs=True, top_logprobs=1))[:-1]
+    pieces = [chunk["choices"][0]["logprobs"] for chunk in chunks]
+    assert [entry for piece in pieces if piece for entry in piece["content"]] == whole["content"]
+    assert (await client.chat()).json()["choices"][0]["logprobs"] is None
+
+
 # --- Streams ---
 
 
@@ -105,17 +137,24 @@ async def test_usage_comes_last_and_only_when_asked_for() -> None:
     assert done == "[DONE]"
     assert [chunk["usage"] for chunk in chunks[:-1]] == [None] * 4
     assert chunks[-1]["choices"] == []
-    assert chunks[-1]["usage"] == {"prompt_tokens": 25, "completion_tokens": 2, "total_tokens": 27}
+    assert chunks[-1]["usage"] == USAGE
 
 
-async def test_a_stream_numbers_its_tool_calls() -> None:
+async def test_a_stream_numbers_its_tool_calls_and_tells_their_arguments_piece_by_piece() -> None:
     other = ToolCall("weather", {"place": "Puno"})
     *chunks, _ = await AppClient(ScriptedPipeline(["Wait. ", CALL, other])).events(tools=[WEATHER])
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
-    (calls,) = [delta["tool_calls"] for delta in deltas if "tool_calls" in delta]
-    assert [call["index"] for call in calls] == [0, 1]
-    assert [json.loads(call["function"]["arguments"])["place"] for call in calls] == ["Cusco", "Puno"]
-    assert len({call["id"] for call in calls}) == 2
+    pieces = [call for delta in deltas for call in delta.get("tool_calls", ())]
+    begun = [piece for piece in pieces if "id" in piece]
+    assert [(piece["index"], piece["type"], piece["function"]) for piece in begun] == [
+        (index, "function", {"name": "weather", "arguments": ""}) for index in (0, 1)
+    ]
+    assert len({piece["id"] for piece in begun}) == 2
+    said = ["".join(piece["function"]["arguments"] for piece in pieces if piece["index"] == index) for index in (0, 1)]
+    assert [json.loads(each)["place"] for each in said] == ["Cusco", "Puno"]
+    assert all(
+        piece.keys() == {"index", "function"} and piece["function"].keys() == {"arguments"} for piece in pieces if piece not in begun
+    )
     assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
 
 
@@ -124,6 +163,16 @@ async def test_a_stream_and_a_whole_answer_say_the_same() -> None:
     whole = (await client.chat()).json()["choices"][0]["message"]["content"]
     chunks = (await client.events())[:-1]
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == whole
+
+
+async def test_a_stream_of_several_choices_opens_and_ends_each() -> None:
+    *chunks, done = await AppClient(ScriptedPipeline("one", "two three")).events(n=2, stream_options={"include_usage": True})
+    assert done == "[DONE]" and chunks.pop()["usage"]["completion_tokens"] == 3
+    choices = [chunk["choices"][0] for chunk in chunks]
+    assert [(choice["index"], choice["delta"]["role"]) for choice in choices[:2]] == [(0, "assistant"), (1, "assistant")]
+    said = ["".join(choice["delta"].get("content", "") for choice in choices if choice["index"] == index) for index in (0, 1)]
+    assert said == ["one", "two three"]
+    assert [choice["index"] for choice in choices if choice["finish_reason"]] == [0, 1]
 
 
 # --- Messages on their way in ---
@@ -146,7 +195,7 @@ async def test_roles_and_texts_reach_the_pipeline() -> None:
 
 async def test_a_tool_round_reaches_the_pipeline() -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"place": "Cusco"}'}}
-    messages, options = await asked(
+    messages, ask = await asked(
         USER,
         {"role": "assistant", "content": None, "tool_calls": [call], **EMPTY_FIELDS_OF_EARLIER_ANSWERS},
         {"role": "tool", "tool_call_id": "call_1", "content": "cold"},
@@ -156,12 +205,56 @@ async def test_a_tool_round_reaches_the_pipeline() -> None:
         Message("assistant", (), (ToolCall("weather", {"place": "Cusco"}, "call_1"),)),
         Message("tool", (Text("cold"),), name="weather"),
     ]
-    assert options["tools"] == [WEATHER]
+    assert ask.tools == (WEATHER,)
 
 
 async def test_tool_choice_none_hides_the_tools() -> None:
-    _, options = await asked(USER, tools=[WEATHER], tool_choice="none")
-    assert options["tools"] is None
+    _, ask = await asked(USER, tools=[WEATHER], tool_choice="none")
+    assert ask.offered_tools == ()
+
+
+OTHER = {"type": "function", "function": {"name": "hotels"}}
+NAMED = {"type": "function", "function": {"name": "hotels"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(None, "auto"), ("auto", "auto"), ("none", "none"), ("required", "required"), (NAMED, NamedTool("hotels"))],
+)
+async def test_a_choice_of_tools_reaches_the_pipeline(given: Any, expected: Any) -> None:
+    _, ask = await asked(USER, tools=[WEATHER, OTHER], tool_choice=given, parallel_tool_calls=False)
+    assert (ask.tools, ask.tool_choice, ask.parallel_tool_calls) == ((WEATHER, OTHER), expected, False)
+
+
+async def test_allowed_tools_are_those_that_the_model_hears_of() -> None:
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [NAMED]}}
+    _, ask = await asked(USER, tools=[WEATHER, OTHER], tool_choice=choice)
+    assert (ask.tools, ask.tool_choice) == ((OTHER,), "required")
+
+
+@pytest.mark.parametrize(
+    ("form", "grammar"),
+    [
+        (None, None),
+        ({"type": "text"}, None),
+        ({"type": "json_object"}, Grammar.json_schema({"type": "object"})),
+        ({"type": "json_schema", "json_schema": {"name": "x"}}, Grammar.json_schema({})),
+        (
+            {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": {"type": "integer"}}},
+            Grammar.json_schema({"type": "integer"}),
+        ),
+    ],
+)
+async def test_a_form_becomes_a_grammar(form: Any, grammar: Grammar | None) -> None:
+    _, ask = await asked(USER, response_format=form)
+    assert ask.grammar == grammar
+
+
+async def test_a_form_and_tools_exclude_each_other_unless_none_may_be_called() -> None:
+    client = AppClient(ScriptedPipeline("Yes"))
+    fields = {"response_format": {"type": "json_object"}, "tools": [WEATHER]}
+    assert_error(await client.chat(**fields), 400, "unsupported_parameter", "response_format")
+    assert (await client.chat(**fields, tool_choice="none")).status_code == 200
 
 
 async def test_pictures_reach_the_pipeline_as_tiles_in_their_place() -> None:
@@ -198,13 +291,52 @@ async def test_a_video_takes_at_most_a_quarter_of_the_context() -> None:
 
 
 async def test_sampling_options_reach_the_pipeline() -> None:
-    _, options = await asked(USER, temperature=0.5, top_p=0.9, seed=7, stop="END", max_completion_tokens=12)
-    assert options == {"tools": None, "temperature": 0.5, "top_p": 0.9, "seed": 7, "stop": ("END",), "max_tokens": 12}
+    _, ask = await asked(
+        USER,
+        temperature=0.5,
+        top_p=0.9,
+        top_k=5,
+        min_p=0.1,
+        repetition_penalty=1.1,
+        presence_penalty=-1,
+        frequency_penalty=0.5,
+        logit_bias={"5": -100, "7": 1.5},
+        seed=7,
+        stop="END",
+        n=2,
+        max_completion_tokens=12,
+        logprobs=True,
+        top_logprobs=3,
+    )
+    sampling = ask.sampling(12)
+    assert (ask.stop, ask.n, ask.max_tokens) == (("END",), 2, 12)
+    assert sampling == Sampling(
+        max_tokens=12,
+        temperature=0.5,
+        top_p=0.9,
+        top_k=5,
+        min_p=0.1,
+        repetition_penalty=1.1,
+        presence_penalty=-1,
+        frequency_penalty=0.5,
+        logit_bias={5: -100, 7: 1.5},
+        seed=7,
+        logprobs=3,
+    )
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+async def test_a_top_k_of_none_keeps_every_token(top_k: int) -> None:
+    _, ask = await asked(USER, top_k=top_k)
+    assert ask.top_k is None
 
 
 async def test_absent_sampling_options_are_left_to_the_pipeline() -> None:
-    _, options = await asked(USER, temperature=None, stop=None)
-    assert options == {"tools": None, "stop": (), "max_tokens": Limits().default_max_tokens}
+    pipeline = ScriptedPipeline("Yes")
+    assert (await AppClient(pipeline).chat(temperature=None, stop=None)).status_code == 200
+    (request,) = pipeline.requests
+    assert request.ask == Ask(messages=request.messages)
+    assert request.options == {"max_tokens": Limits().default_max_tokens}
 
 
 async def test_without_a_number_an_answer_may_fill_no_more_than_the_context() -> None:
@@ -219,22 +351,12 @@ async def test_without_a_number_an_answer_may_fill_no_more_than_the_context() ->
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"n": 2}, "n"),
-        ({"logprobs": True}, "logprobs"),
-        ({"top_logprobs": 3}, "top_logprobs"),
-        ({"frequency_penalty": 0.5}, "frequency_penalty"),
-        ({"presence_penalty": -1}, "presence_penalty"),
-        ({"logit_bias": {"5": -100}}, "logit_bias"),
-        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}}, "response_format"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"tools": [WEATHER], "tool_choice": "required"}, "tool_choice"),
-        ({"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "weather"}}}, "tool_choice"),
-        ({"tools": [WEATHER], "parallel_tool_calls": False}, "parallel_tool_calls"),
-        ({"tools": [{"type": "function", "function": {"name": "f", "strict": True}}]}, "tools[0].function.strict"),
         ({"modalities": ["text", "audio"], "audio": {"voice": "x"}}, "audio"),
         ({"reasoning_effort": "high"}, "reasoning_effort"),
         ({"store": True}, "store"),
         ({"functions": [{"name": "f"}]}, "functions"),
+        ({"web_search_options": {}}, "web_search_options"),
+        ({"verbosity": "low"}, "verbosity"),
     ],
 )
 async def test_options_that_would_change_the_answer_are_refused_by_name(fields: dict[str, Any], param: str) -> None:
@@ -246,7 +368,7 @@ async def test_options_that_would_change_the_answer_are_refused_by_name(fields: 
 
 async def test_the_same_options_pass_with_the_value_that_changes_nothing() -> None:
     neutral = {name: values[0] for name, values in ONLY.items() if values}
-    assert len(neutral) > 10
+    assert len(neutral) > 3
     assert (await AppClient(ScriptedPipeline("Yes")).chat(**neutral)).status_code == 200
     assert (await AppClient(ScriptedPipeline("Yes")).chat(**dict.fromkeys(ONLY))).status_code == 200
 
@@ -291,7 +413,24 @@ async def test_options_without_effect_are_accepted() -> None:
         ({"stream_options": {"include_usage": True}}, "invalid_value", "stream_options"),
         ({"tools": [{"type": "function", "function": {"name": "no spaces"}}]}, "invalid_value", "tools[0].function.name"),
         ({"tools": [{"type": "function"}]}, "missing_required_parameter", "tools[0].function"),
-        ({"top_k": 5}, "unknown_parameter", "top_k"),
+        ({"best_of": 5}, "unknown_parameter", "best_of"),
+        ({"n": 0}, "invalid_value", "n"),
+        ({"n": 129}, "invalid_value", "n"),
+        ({"top_k": -2}, "invalid_value", "top_k"),
+        ({"min_p": 2}, "invalid_value", "min_p"),
+        ({"presence_penalty": 2.5}, "invalid_value", "presence_penalty"),
+        ({"logprobs": 1}, "invalid_type", "logprobs"),
+        ({"top_logprobs": 3}, "invalid_value", "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "invalid_value", "top_logprobs"),
+        ({"logit_bias": {"5": 101}}, "invalid_value", "logit_bias.5"),
+        ({"logit_bias": {"x": 1}}, "invalid_type", "logit_bias.x.[key]"),
+        ({"tools": [WEATHER], "tool_choice": "always"}, "invalid_value", "tool_choice"),
+        ({"tools": [WEATHER], "tool_choice": {"type": "custom"}}, "invalid_value", "tool_choice"),
+        ({"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "other"}}}, "invalid_value", "tool_choice"),
+        ({"tools": [WEATHER], "tool_choice": {"type": "function"}}, "missing_required_parameter", "tool_choice.function"),
+        ({"tool_choice": "required"}, "invalid_value", "tool_choice"),
+        ({"response_format": {"type": "xml"}}, "invalid_value", "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "missing_required_parameter", "response_format.json_schema"),
         ({"messages": [{**USER, "reasoning": "x"}]}, "unknown_parameter", "messages[0].reasoning"),
     ],
 )

@@ -1,0 +1,1 @@
+"""OpenAI's Responses API, its conversations kept in `puna.serve.store`."""
