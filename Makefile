@@ -1,10 +1,10 @@
-# Six verbs: setup, serve, test, check, bench, speedrun. Each sets up what it needs in .venv from pinned requirements.
+# Eight verbs: setup, serve, test, check, clients, schemathesis, bench, speedrun. Each sets up what it needs from pinned requirements.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup serve test check bench speedrun clean
+.PHONY: setup serve test check clients schemathesis bench speedrun clean
 
 setup: $(VENV)/.ready
 
@@ -18,6 +18,19 @@ check: $(VENV)/.ready-test
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# Other people's clients on a server with the shipped model, from an environment of their own: they do not all go with our own pins.
+clients: setup .venv-clients/.ready
+	PUNA_SERVE="$(BIN)/puna serve" .venv-clients/bin/python -m pytest tests/clients
+
+.venv-clients/.ready: requirements-clients.txt
+	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile -r requirements-clients.txt
+	touch $@
+
+# Ten times the requests, made of our own description, that the tests try.
+schemathesis: $(VENV)/.ready-test
+	PUNA_SCHEMATHESIS_CASES=2000 $(BIN)/python -m pytest tests/serve/test_schemathesis.py
+
 bench: $(VENV)/.ready-test
 	$(BIN)/python benchmarks/train_step.py
 
@@ -26,7 +39,7 @@ speedrun: setup
 	$(BIN)/puna train recipes/speedrun.py --out runs/speedrun $(if $(SIZE),--set size=$(SIZE)) $(if $(wildcard runs/speedrun),--resume)
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-clients
 
 # The C++ kernels are built on the way if there is a compiler; a change to one builds them again.
 $(VENV)/.ready: requirements.txt pyproject.toml $(wildcard native/CMakeLists.txt native/include/* native/src/*)

@@ -43,9 +43,7 @@ def test_temperature_can_be_switched_off() -> None:
     assert not any(layer.temperature for layer in replace(preset("scout"), temperature_tuning=False).layers())
 
 
-@pytest.mark.parametrize(
-    ("interval", "layers"), [(None, ()), (0, ()), (1, (0, 1, 2, 3, 4)), (2, (1, 3)), (4, (3,)), (5, (4,)), (6, ())]
-)
+@pytest.mark.parametrize(("interval", "layers"), [(None, ()), (0, ()), (1, (0, 1, 2, 3, 4)), (2, (1, 3)), (4, (3,)), (5, (4,)), (6, ())])
 def test_every_nth_layer_counts_from_the_interval(interval: int | None, layers: tuple[int, ...]) -> None:
     assert every_nth_layer(interval, 5) == layers
 
