@@ -190,7 +190,7 @@ def _greet(console: Console, pipeline: Answering, address: str, *, needs_key: bo
     reads = "text and pictures" if pipeline.config.vision else "text"
     text = Text.assemble(
         ("chat   ", "dim"), (address, "bold cyan"), "\n",
-        ("api    ", "dim"), (f"{address}/v1", "cyan"), ("  OpenAI chat completions\n", "dim"),
+        ("api    ", "dim"), (f"{address}/v1", "cyan"), ("  OpenAI: chat, completions, responses; Anthropic: messages\n", "dim"),
         ("model  ", "dim"), (pipeline.name, "bold"), (f"  reads {reads}, {pipeline.config.max_positions:,} tokens of context\n", "dim"),
         *((("key    ", "dim"), "needed", ("  puna keys add NAME makes one\n", "dim")) if needs_key else ()),
         ("stop   ", "dim"), "Ctrl+C",
