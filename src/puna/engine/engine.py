@@ -536,8 +536,9 @@ class Engine:
 
         A NaN reaches backwards, too: masked products are zero times NaN.
         """
-        # A row's sum is finite if all of it is: behind the last norm no number is so large that a sum could overflow.
-        is_sound_T = forward.hidden_TD.float().sum(-1).isfinite().tolist()
+        # A row's sum is finite if all of it is: behind the last norm no number is so large that a sum could overflow. In numpy, whose calls
+        # cost a fifth of torch's.
+        is_sound_T = np.isfinite(forward.hidden_TD.float().cpu().numpy().sum(-1)).tolist()
         for (sequence, count), row in zip(work, forward.first_rows, strict=True):
             if not all(is_sound_T[row : row + count]):
                 self._fail(sequence, SamplingError("the hidden states contain NaN: the weights or the input are damaged"))

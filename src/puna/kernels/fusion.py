@@ -7,7 +7,7 @@ resumed run compiles the same code as the run it continues.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 import torch
@@ -34,11 +34,13 @@ def fusible(*, symbolic_shapes: bool) -> Callable[[Callable[..., Any]], Callable
     """Mark a function of tensors as fusible. `symbolic_shapes` for pointwise functions whose sizes change from step to step."""
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
-        compiled = torch.compile(function, dynamic=symbolic_shapes, fullgraph=True)
+        @cache
+        def compiled() -> Callable[..., Any]:  # when first wanted: the compiler takes 2 seconds to import, which a server need not wait
+            return torch.compile(function, dynamic=symbolic_shapes, fullgraph=True)
 
         @wraps(function)
         def call(*args: Any) -> Any:
-            return compiled(*args) if _active else function(*args)
+            return compiled()(*args) if _active else function(*args)
 
         return call
 

@@ -3,6 +3,7 @@
 Letters: T tokens, D model width, V vocabulary.
 """
 
+import torch
 from torch import Tensor, nn
 
 from puna.config import ModelConfig
@@ -18,7 +19,8 @@ class TextDecoder(nn.Module):
         super().__init__()
         self.config = config
         self.rope_mode: RopeMode = "modulo"
-        self.embed = nn.Embedding(config.vocab_size, config.width)
+        # Not filled with chance here: on the meta device that would import torch's compiler, 2 seconds at each start.
+        self.embed = nn.Embedding.from_pretrained(torch.empty(config.vocab_size, config.width), freeze=False)
         self.layers = nn.ModuleList(Block(config, layer) for layer in config.layers())
         self.norm = RMSNorm(config.width, config.norm_eps)
         self.head = nn.Linear(config.width, config.vocab_size, bias=False)
