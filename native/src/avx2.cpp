@@ -21,6 +21,14 @@ struct V {
         return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
     }
     static F load(const F16 *from) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from))); }
+    static F load(const int8_t *from) {
+        return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(from))));
+    }
+    static void split(const Bf16 *from, F &even, F &odd) {
+        const I both = load_int(from);
+        even = _mm256_castsi256_ps(_mm256_slli_epi32(both, 16));
+        odd = _mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32(int32_t(0xffff0000u))));
+    }
     static void store(float *to, F value) { _mm256_storeu_ps(to, value); }
     static F add(F a, F b) { return _mm256_add_ps(a, b); }
     static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
@@ -41,18 +49,13 @@ struct V {
         return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
     }
 
-    // Rows become columns.
-    static void turn(F (&x)[8]) {
-        F a[8], b[8];
-        UNROLL for (int i = 0; i < 8; i += 2) a[i] = _mm256_unpacklo_ps(x[i], x[i + 1]), a[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
-        UNROLL for (int i = 0; i < 8; i += 4) {
-            b[i] = _mm256_shuffle_ps(a[i], a[i + 2], 0x44), b[i + 1] = _mm256_shuffle_ps(a[i], a[i + 2], 0xee);
-            b[i + 2] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0x44), b[i + 3] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0xee);
-        }
-        UNROLL for (int i = 0; i < 4; i++) {
-            x[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
-            x[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
-        }
+    // The four sums as `sum` takes them.
+    static void sum4(const F (&x)[4], float *to) {
+        __m128 half[4], pair[2];
+        UNROLL for (int i = 0; i < 4; i++) half[i] = _mm_add_ps(_mm256_castps256_ps128(x[i]), _mm256_extractf128_ps(x[i], 1));
+        UNROLL for (int i = 0; i < 2; i++)
+            pair[i] = _mm_add_ps(_mm_movelh_ps(half[2 * i], half[2 * i + 1]), _mm_movehl_ps(half[2 * i + 1], half[2 * i]));
+        _mm_storeu_ps(to, _mm_add_ps(_mm_shuffle_ps(pair[0], pair[1], 0x88), _mm_shuffle_ps(pair[0], pair[1], 0xdd)));
     }
 
     static I zero_int() { return _mm256_setzero_si256(); }

@@ -22,6 +22,14 @@ struct V {
         return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
     }
     static F load(const F16 *from) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(from))); }
+    static F load(const int8_t *from) {
+        return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from))));
+    }
+    static void split(const Bf16 *from, F &even, F &odd) {
+        const I both = load_int(from);
+        even = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
+        odd = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(int32_t(0xffff0000u))));
+    }
     static void store(float *to, F value) { _mm512_storeu_ps(to, value); }
     static F add(F a, F b) { return _mm512_add_ps(a, b); }
     static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
@@ -38,22 +46,7 @@ struct V {
     }
     static float sum(F a) { return _mm512_reduce_add_ps(a); }
 
-    // Rows become columns: within quarters of a vector, then the quarters.
-    static void turn(F (&x)[16]) {
-        F a[16], b[16];
-        UNROLL for (int i = 0; i < 16; i += 2) a[i] = _mm512_unpacklo_ps(x[i], x[i + 1]), a[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
-        UNROLL for (int i = 0; i < 16; i += 4) {
-            b[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x44), b[i + 1] = _mm512_shuffle_ps(a[i], a[i + 2], 0xee);
-            b[i + 2] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0x44), b[i + 3] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0xee);
-        }
-        // b[4 g + c]: rows 4 g to 4 g + 3 of columns c, 4 + c, 8 + c, 12 + c, a quarter each.
-        UNROLL for (int c = 0; c < 4; c++) {
-            const F low = _mm512_shuffle_f32x4(b[c], b[4 + c], 0x88), high = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0x88);
-            const F odd_low = _mm512_shuffle_f32x4(b[c], b[4 + c], 0xdd), odd_high = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0xdd);
-            x[c] = _mm512_shuffle_f32x4(low, high, 0x88), x[8 + c] = _mm512_shuffle_f32x4(low, high, 0xdd);
-            x[4 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0x88), x[12 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
-        }
-    }
+    static void sum4(const F (&x)[4], float *to) { UNROLL for (int i = 0; i < 4; i++) to[i] = sum(x[i]); }
 
     static I zero_int() { return _mm512_setzero_si512(); }
     static I set_int(int32_t value) { return _mm512_set1_epi32(value); }

@@ -8,6 +8,14 @@ constexpr int kHalves = int(kPanel) / V::lanes; // vectors side by side in a pan
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
+// With one row memory decides. This asks for what lies kAhead behind `from`, in the order of memory, however the rows are read, and across the
+// edges of pages, where the processor stops to guess; into the second level of cache, since the first is too small for it.
+constexpr int64_t kAhead = 8192; // bytes
+
+inline void ask_ahead(const uint8_t *from, int64_t bytes) {
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + kAhead + i, 0, 2);
+}
+
 // ---- plain weights: dot products along K
 
 template <class W>
@@ -26,11 +34,11 @@ inline void dot_tile(const Plain &p, int64_t n, int64_t t) {
     UNROLL for (int r = 0; r < R; r++) UNROLL for (int c = 0; c < C; c++) sum[r][c] = V::zero();
     int64_t k = 0;
     for (; k + V::width <= p.K; k += V::width) {
+        if (C == 1) ask_ahead(reinterpret_cast<const uint8_t *>(w + R * k), R * V::width * int64_t(sizeof(W)));
         typename V::F part[C];
         UNROLL for (int c = 0; c < C; c++) part[c] = V::load(x + c * p.x_stride + k);
         UNROLL for (int r = 0; r < R; r++) {
             const typename V::F row = V::load(w + r * p.w_stride + k);
-            if (C == 1) __builtin_prefetch(w + (r + R) * p.w_stride + k); // four short streams: the processor would stall at each end
             UNROLL for (int c = 0; c < C; c++) sum[r][c] = V::fma(row, part[c], sum[r][c]);
         }
     }
@@ -79,8 +87,6 @@ inline V::F load_scale(const Packed &p, int64_t index) {
     if (p.scale_type == 1) return V::load(static_cast<const Bf16 *>(p.scales) + index);
     return V::load(static_cast<const F16 *>(p.scales) + index);
 }
-
-constexpr int64_t kAhead = 2048; // bytes
 
 struct Bits8 {
     static constexpr int64_t block_bytes = kPanel * kBlock;
@@ -144,8 +150,7 @@ inline void rounded_tile(const Packed &p, int64_t panel, int64_t t) {
         typename V::F scale[kHalves];
         UNROLL for (int h = 0; h < kHalves; h++) scale[h] = load_scale(p, scales + h * V::lanes);
         for (const int64_t end = least(b + p.blocks_per_group, p.blocks); b < end; b++, w += B::block_bytes) {
-            if (C == 1) // memory decides: be ahead of it, also across the edges of pages, where the processor stops to guess
-                for (int64_t i = 0; i < B::block_bytes; i += 64) __builtin_prefetch(w + kAhead + i);
+            if (C == 1) ask_ahead(w, B::block_bytes);
             typename V::I sum[C][kHalves];
             B::template dot<C>(w, a + b * kBlock, a_stride, sum);
             UNROLL for (int c = 0; c < C; c++) {

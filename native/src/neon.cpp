@@ -20,6 +20,15 @@ struct V {
         return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(reinterpret_cast<const uint16_t *>(from)), 16));
     }
     static F load(const F16 *from) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(reinterpret_cast<const uint16_t *>(from)))); }
+    static F load(const int8_t *from) {
+        int32_t bits;
+        __builtin_memcpy(&bits, from, 4);
+        return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(bits))))));
+    }
+    static void split(const Bf16 *from, F &even, F &odd) {
+        const uint16x4x2_t both = vld2_u16(reinterpret_cast<const uint16_t *>(from));
+        even = vreinterpretq_f32_u32(vshll_n_u16(both.val[0], 16)), odd = vreinterpretq_f32_u32(vshll_n_u16(both.val[1], 16));
+    }
     static void store(float *to, F value) { vst1q_f32(to, value); }
     static F add(F a, F b) { return vaddq_f32(a, b); }
     static F mul(F a, F b) { return vmulq_f32(a, b); }
@@ -34,14 +43,8 @@ struct V {
     }
     static float sum(F a) { return vaddvq_f32(a); }
 
-    // Rows become columns.
-    static void turn(F (&x)[4]) {
-        float from[16], to[4];
-        for (int i = 0; i < 4; i++) store(from + 4 * i, x[i]);
-        for (int i = 0; i < 4; i++) {
-            for (int j = 0; j < 4; j++) to[j] = from[4 * j + i];
-            x[i] = load(to);
-        }
+    static void sum4(const F (&x)[4], float *to) {
+        for (int i = 0; i < 4; i++) to[i] = sum(x[i]);
     }
 
     static I zero_int() { return vdupq_n_s32(0); }

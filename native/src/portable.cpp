@@ -35,6 +35,10 @@ struct V {
     }
     static F load(const Bf16 *from) { return F{wide(from[0]), wide(from[1]), wide(from[2]), wide(from[3])}; }
     static F load(const F16 *from) { return F{half(from[0]), half(from[1]), half(from[2]), half(from[3])}; }
+    static F load(const int8_t *from) { return F{float(from[0]), float(from[1]), float(from[2]), float(from[3])}; }
+    static void split(const Bf16 *from, F &even, F &odd) {
+        for (int i = 0; i < 4; i++) even[i] = wide(from[2 * i]), odd[i] = wide(from[2 * i + 1]);
+    }
     static void store(float *to, F value) { __builtin_memcpy(to, &value, sizeof value); }
     static F add(F a, F b) { return a + b; }
     static F mul(F a, F b) { return a * b; }
@@ -55,10 +59,8 @@ struct V {
     }
     static float sum(F a) { return (a[0] + a[2]) + (a[1] + a[3]); }
 
-    // Rows become columns.
-    static void turn(F (&x)[4]) {
-        const F a[4] = {x[0], x[1], x[2], x[3]};
-        for (int i = 0; i < 4; i++) x[i] = F{a[0][i], a[1][i], a[2][i], a[3][i]};
+    static void sum4(const F (&x)[4], float *to) {
+        for (int i = 0; i < 4; i++) to[i] = sum(x[i]);
     }
 
     static I zero_int() { return set_int(0); }

@@ -8,6 +8,7 @@ write is forced, so that the tests can know it.
 import base64
 import os
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -81,6 +82,14 @@ def stops(server: Server) -> Callable[[], bool]:
         return True
 
     return claim
+
+
+@pytest.fixture(scope="session")
+def puna() -> list[str]:
+    """The command of which `serve` is one verb, to be called from anywhere."""
+    program = shutil.which(COMMAND[0])
+    assert program is not None, COMMAND
+    return [os.path.abspath(program), *COMMAND[1:-1]]
 
 
 @pytest.fixture(scope="session")

@@ -49,9 +49,10 @@ def test_the_commands_run_as_they_stand(server: Any) -> None:
 
 
 def test_every_client_that_is_tried_has_its_snippet() -> None:
-    tried = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")} - {"page"}
+    tried = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")} - {"page", "lm_eval"}
     told = {"llama_api" if name == "llama_api_client" else name.removesuffix("_openai") for name in map(of, SNIPPETS)}
-    assert told == tried and len(SNIPPETS) == 7
+    assert told == tried and len(SNIPPETS) == 8
+    assert "\nlm_eval run " in PAGE
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/llama/v1/chat/completions",

@@ -101,6 +101,33 @@ async def test_an_answer_follows_its_schema_whatever_the_model_would_say(pipelin
 
 
 @pytest.mark.anyio
+async def test_with_tools_an_answer_follows_its_schema_or_is_calls_alike_whole_and_streamed(pipeline: Pipeline) -> None:
+    schema = {"type": "object", "properties": {"llama": {"enum": ["white", "brown"]}}, "required": ["llama"], "additionalProperties": False}
+    parameters = {"type": "object", "properties": {"place": {"enum": ["Cusco", "Puno"]}}, "required": ["place"]}
+    fields = {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "llama", "schema": schema}},
+        "tools": [{"type": "function", "function": {"name": "weather", "parameters": parameters}}],
+        "parallel_tool_calls": False, "temperature": 1.0, "max_tokens": 500,
+    }  # fmt: skip
+    client = AppClient(pipeline)
+    reasons = set()
+    for seed in range(12):
+        (choice,) = (await client.chat(**fields, seed=seed)).json()["choices"]
+        reasons.add(choice["finish_reason"])
+        *chunks, _ = await client.events(**fields, seed=seed)
+        deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+        if choice["finish_reason"] == "tool_calls":
+            (call,) = choice["message"]["tool_calls"]
+            assert json.loads(call["function"]["arguments"])["place"] in ("Cusco", "Puno") and choice["message"]["content"] is None
+            pieces = [piece["function"]["arguments"] for delta in deltas for piece in delta.get("tool_calls", ())]
+            assert "".join(pieces) == call["function"]["arguments"]
+        else:
+            assert json.loads(choice["message"]["content"])["llama"] in ("white", "brown") and "tool_calls" not in choice["message"]
+            assert "".join(delta.get("content", "") for delta in deltas) == choice["message"]["content"]
+    assert reasons == {"stop", "tool_calls"}
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
 async def test_a_call_that_must_come_comes_alike_whole_and_streamed(pipeline: Pipeline, choice: Any) -> None:
     parameters = {"type": "object", "properties": {"place": {"enum": ["Cusco", "Puno"]}}, "required": ["place"]}

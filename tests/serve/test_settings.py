@@ -50,7 +50,7 @@ def test_set_takes_any_setting_by_its_name() -> None:
 
 def test_every_bound_that_somebody_obeys_can_be_set() -> None:
     names = set(leaves())
-    assert {f"limits.{each.name}" for each in fields(Limits)} - names == {"limits.answering", "limits.fetch"}
+    assert {f"limits.{each.name}" for each in fields(Limits)} - names == {"limits.answering", "limits.fetch", "limits.media_root"}
     assert {f"engine.{each.name}" for each in fields(Settings)} <= names
     assert {f"fetch.{each.name}" for each in fields(FetchPolicy)} <= names
 
@@ -141,6 +141,23 @@ def test_a_secret_comes_from_the_environment_alone_and_is_never_shown(tmp_path: 
     with pytest.raises(SettingsError, match="api_key is secret and comes from the environment alone") as refused:
         resolved(overrides={"api_key": secret})
     assert secret not in str(refused.value)
+
+
+def test_a_media_root_is_a_folder_that_is_there(tmp_path: Path) -> None:
+    assert ServerSettings().to_limits().media_root is None
+    found = resolved(environment={"PUNA_MEDIA_ROOT": str(tmp_path)}).settings
+    root = found.to_limits().media_root
+    assert root is not None and root.directory == found.media_root == tmp_path
+    for wrong, words in ((tmp_path / "nowhere", "is not a directory"), (Path("/"), "the whole disk")):
+        with pytest.raises(SettingsError, match=rf"media_root='{wrong}' \(--set\) cannot be: the media root .*{words}"):
+            resolved(overrides={"media_root": str(wrong)})
+
+
+def test_the_bounds_of_schemas_can_be_set_and_are_printed() -> None:
+    found = resolved(overrides={"limits.schema_bytes": "8KiB", "limits.schema_depth": "20"})
+    assert (found.settings.to_limits().schema_bytes, found.settings.to_limits().schema_depth) == (8192, 20)
+    printed = tomllib.loads(render(found))["limits"]
+    assert (printed["schema_bytes"], printed["schema_depth"]) == (8192, 20)
 
 
 def test_what_is_printed_can_be_read_again(tmp_path: Path) -> None:

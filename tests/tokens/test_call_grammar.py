@@ -84,7 +84,15 @@ def random_reply(rules: str, seed: int, most: int = 1500, wants: str = '"]})', s
 
 
 def allows(rules: str, text: str) -> bool:
-    constraint: Constraint = COMPILER.compile(Grammar.lark(rules))
+    return _allows(Grammar.lark(rules), text)
+
+
+def allows_form(schema: Mapping[str, Any], text: str) -> bool:
+    return _allows(Grammar.json_schema(schema), text)
+
+
+def _allows(grammar: Grammar, text: str) -> bool:
+    constraint: Constraint = COMPILER.compile(grammar)
     try:
         for byte in text.encode():
             constraint.accept(byte)
@@ -144,6 +152,51 @@ def test_a_call_that_was_begun_in_text_goes_on_under_its_rules(start: str) -> No
         text = random_reply(rules, seed, start=start, wants='"])(')
         read = read_calls(text, ["get_weather", "now"])
         assert read.text == start[: start.index("[")] and read.calls and all(map(obeys, read.calls)), text
+
+
+ANY_ARRAY = {"type": "array", "items": {}}
+ODD = [tool("true", object_of([], a={})), tool("1e5"), tool("null.x", object_of(["s"], s={"type": "string", "maxLength": 3})), tool("f")]
+FORMS = [
+    object_of(["city"], city={"enum": ["Oslo", "Rome"]}, days={"type": "integer"}),
+    {"type": "object"},
+    ANY_ARRAY,
+    {"type": "string", "maxLength": 9},
+    {"type": ["number", "boolean", "null"]},
+    {"$ref": "#/$defs/node", "$defs": {"node": NODE}},
+    {},
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_beside_a_form_the_reply_is_that_form_or_calls_and_nothing_between(form: dict[str, Any]) -> None:
+    """The two as one are exactly the two: of what either writes, and of that with a byte changed, taken away or put in."""
+    calls, either = call_grammar(ODD, must_call=True), call_grammar(ODD, must_call=False, form=form)
+    rng = np.random.default_rng(0)
+    texts = [*(random_reply(either, seed, most=6000) for seed in range(12)), *(random_reply(calls, seed, most=6000) for seed in range(4))]
+    texts += ["", "[", "[]", "[true]", "[true, 1]", "[true,1]", "[1e5]", "[1e5(]", "[1e5()]", "[1e5(), 1]", "[null]", "[null.x(s=1)]"]
+    texts += [' {"a":1}', '{"a":1} ', '{"a": 1}', '{"city":"Oslo"}[f()]', '[f()]{"city":"Oslo"}', "[[f()]]", '["f()"]', "f()", '"[f()]"']
+    for text in [text for text in texts if len(text) < 400 and text]:
+        place = int(rng.integers(len(text)))
+        byte = chr(int(rng.choice(list(b'[](){}",:= e1f'))))
+        texts += [text[:place] + text[place + 1 :], text[:place] + byte + text[place:], text[:place] + byte + text[place + 1 :]]
+    allowed = 0
+    for text in texts:
+        expected = allows_form(form, text) or allows(calls, text)
+        assert allows(either, text) == expected, text
+        allowed += expected
+    assert 16 < allowed < len(texts)
+
+
+def test_beside_a_form_both_are_written() -> None:
+    form = object_of(["city"], city={"enum": ["Oslo", "Rome"]})
+    replies = [random_reply(call_grammar(TOOLS, must_call=False, form=form), seed, most=6000) for seed in range(60)]
+    said = [reply for reply in replies if reply.startswith("{")]
+    assert 0 < len(said) < len(replies) and all(json.loads(reply)["city"] in ("Oslo", "Rome") for reply in said)
+    for reply in set(replies) - set(said):
+        read = read_calls(reply, NAMES)
+        assert read.text == "" and read.calls and all(map(obeys, read.calls)), reply
+    one = call_grammar([WEATHER], must_call=False, form=form, parallel=False)
+    assert allows(one, '[get_weather(city="Oslo")]') and not allows(one, '[get_weather(city="Oslo"), get_weather(city="Oslo")]')
 
 
 def test_calls_are_spaced_as_they_are_written_in_training() -> None:

@@ -7,6 +7,8 @@ Letters: T tokens, D model width, V vocabulary, E experts, F feed-forward width.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from puna.engine.paged import PagedCache, Piece
 from puna.kernels import native
 from puna.kernels.decoder import Decoder, DecoderShape, FeedForwardWeights, LayerWeights, Pieces, Pool, Weight
+from puna.kernels.huge import Arena
 from puna.kernels.linear import PackedWeight, linear, linear_packed
 from puna.model import Batch, Model
 from puna.model.block import Block
@@ -22,6 +25,39 @@ from puna.model.experts import Experts, MoE
 from puna.model.feed_forward import FeedForward
 from puna.model.packed import PackedExperts, PackedLinear
 from puna.model.rope import frequencies
+
+_settled: WeakSet[Model] = WeakSet()
+
+
+def settle(model: Model) -> None:
+    """Move the decoder's matrices into one region of huge pages, once, each as its products read it: experts, input-major in a checkpoint,
+    are turned (same parameters, other strides). A file that weights were mapped from is then no longer needed.
+    """
+    if model in _settled:
+        return
+    _settled.add(model)
+    layers = [module for module in model.text.modules() if isinstance(module, nn.Linear | PackedLinear | Experts | PackedExperts)]
+    arena = Arena(sum(Arena.size_of(tensor) for layer in layers for tensor in _tensors(layer)))
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            layer.weight.data = arena.moved(layer.weight.data)
+        elif isinstance(layer, Experts):
+            for parameter in (layer.w_gate_up, layer.w_down):
+                parameter.data = arena.moved(parameter.data.transpose(1, 2)).transpose(1, 2)
+        else:
+            for name in _packed_parts(layer):
+                packed: PackedWeight = getattr(layer, name)
+                setattr(layer, name, replace(packed, data=arena.moved(packed.data), scales=arena.moved(packed.scales)))
+
+
+def _tensors(layer: nn.Module) -> list[Tensor]:
+    if isinstance(layer, PackedLinear | PackedExperts):
+        return [tensor for name in _packed_parts(layer) for tensor in (getattr(layer, name).data, getattr(layer, name).scales)]
+    return [parameter.data for parameter in layer.parameters()]
+
+
+def _packed_parts(layer: nn.Module) -> tuple[str, ...]:
+    return ("packed",) if isinstance(layer, PackedLinear) else ("gate", "up", "down")
 
 
 def suits(model: Model) -> bool:
@@ -35,14 +71,15 @@ def suits(model: Model) -> bool:
 class NativeText:
     """Embedding, layers, last norm and head of `model`, over the pages of `cache`. Hidden states and logits in fp32.
 
-    Experts' weights, input-major in a checkpoint, are turned in memory once: same parameters, other strides. `exact`: packed weights meet
-    activations as they are, at less speed; else these are rounded to 8 bits in blocks of 32.
+    The model's weights are settled for it (`settle`). `exact`: packed weights meet activations as they are, at less speed; else these are
+    rounded to 8 bits in blocks of 32.
     """
 
     def __init__(self, model: Model, cache: PagedCache, exact: bool = False) -> None:
         self.model, self.cache, self._exact = model, cache, exact
         self._kinds = tuple(cache.storages)
         self._pools = tuple(Pool(storage.data, storage.scales) for storage in cache.storages.values())
+        settle(model)
         self._decoder = self._build()
 
     def refresh(self) -> None:
@@ -127,10 +164,14 @@ def _experts(experts: Experts | PackedExperts) -> FeedForwardWeights:
     if isinstance(experts, PackedExperts):
         return FeedForwardWeights(gate=experts.gate, up=experts.up, down=experts.down)
     for parameter in (experts.w_gate_up, experts.w_down):
-        if parameter.stride(1) != 1:
+        if not _is_output_major(parameter):  # somebody gave the parameter new memory
             parameter.data = parameter.data.transpose(1, 2).contiguous().transpose(1, 2)
     gate, up = experts.w_gate_up.detach().transpose(1, 2).chunk(2, dim=1)
     return FeedForwardWeights(gate=gate, up=up, down=experts.w_down.detach().transpose(1, 2))
+
+
+def _is_output_major(experts: Tensor) -> bool:
+    return experts.stride(1) == 1
 
 
 def _flat(pieces: Sequence[Piece], per_page: int) -> Pieces:

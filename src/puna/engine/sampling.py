@@ -293,13 +293,23 @@ def choose_many(samplers: Sequence[Sampler], logits_BV: Tensor, want_margin: boo
     chosen: list[Chosen | SamplingError | None] = [None] * len(samplers)
     if plain:
         logits = logits_BV if len(plain) == len(samplers) else logits_BV[torch.tensor(plain, device=logits_BV.device)]
-        largest, ids = (values.tolist() for values in logits.max(dim=-1))  # the first of equals, as argmax
+        largest, ids = _largest(logits)
         # Two values are enough for a margin, unless one of them is banned.
         two, two_ids = (values.tolist() for values in logits.topk(min(2, logits.shape[1]))) if want_margin else ([()] * len(plain),) * 2
         for row, best, token, pair, pair_ids in zip(plain, largest, ids, two, two_ids, strict=True):
             if math.isfinite(best) and samplers[row]._banned.isdisjoint((token, *pair_ids)):
                 chosen[row] = Chosen(token, margin=pair[0] - pair[1] if len(pair) > 1 else math.inf)
     return [_tried(samplers[row], logits_BV[row], want_margin) if done is None else done for row, done in enumerate(chosen)]
+
+
+def _largest(logits_BV: Tensor) -> tuple[list[float], list[int]]:
+    """Each row's largest value, NaN if there is one, and where it stands: the first of equals. numpy's is ten times as fast on a CPU."""
+    if logits_BV.device.type != "cpu" or logits_BV.dtype != torch.float32:
+        values, ids = logits_BV.max(dim=-1)
+        return values.tolist(), ids.tolist()
+    rows = logits_BV.numpy()
+    places = rows.argmax(-1)
+    return rows[np.arange(len(rows)), places].tolist(), places.tolist()
 
 
 def token_logprobs(logits_TV: Tensor, ids_T: Sequence[int] | np.ndarray | Tensor, top: int) -> list[TokenLogprobs]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from puna.config import ModelConfig
+from puna.kernels import huge
 
 KVDtype = Literal["auto", "float32", "bfloat16", "int8"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
@@ -54,7 +55,9 @@ class PageStorage:
         self.tokens_per_page = tokens_per_page
         self.heads, self.width = config.num_kv_heads, config.head_width
         shape = (2, len(layers), self.heads, num_pages, tokens_per_page)
-        self.data = torch.full((*shape, self.width), 0, dtype=dtype, device=device)  # 2: keys, values
+        full = (*shape, self.width)  # 2: keys, values
+        on_cpu = torch.device(device).type == "cpu"
+        self.data = huge.empty(full, dtype).fill_(0) if on_cpu else torch.full(full, 0, dtype=dtype, device=device)
         self.scales = torch.full(shape, 0, dtype=torch.float32, device=device) if dtype == torch.int8 else None
 
     @property

@@ -147,6 +147,8 @@ class Decoder:
         self.shape = shape
         self.num_moe_layers = sum(layer.router is not None for layer in layers)
         self._library = native.library()
+        self._pools_given: tuple[Pool, ...] = ()
+        self._c_pools = (_Pool * 2)()
         self._kept: list[Tensor] = []  # what the C side points at and nobody else may hold
         array = (_Layer * len(layers))(*(self._layer(layer) for layer in layers))
         s = shape
@@ -168,7 +170,7 @@ class Decoder:
         self,
         x_TD: Tensor,
         positions_T: Tensor,
-        pools: Sequence[Pool],
+        pools: tuple[Pool, ...],
         pieces: Sequence[Pieces],
         expert_ids: Tensor | None = None,
     ) -> None:
@@ -181,10 +183,11 @@ class Decoder:
         _check(positions_T, torch.int64, (rows,))
         if expert_ids is not None and (expert_ids.dtype != torch.int64 or expert_ids.shape != (self.num_moe_layers, rows)):
             raise ValueError(f"expert_ids of shape {list(expert_ids.shape)}: int64 [{self.num_moe_layers}, {rows}] are filled")
-        c_pools = (_Pool * 2)(*(self._pool(pool) for pool in pools))
+        if pools is not self._pools_given:  # the same from step to step
+            self._pools_given, self._c_pools = pools, (_Pool * 2)(*(self._pool(pool) for pool in pools))
         c_pieces = (_Pieces * 2)(*(self._pieces(each) for each in pieces))
         ids = None if expert_ids is None else expert_ids.data_ptr()
-        pointers = x_TD.data_ptr(), positions_T.data_ptr(), c_pools, c_pieces, ids
+        pointers = x_TD.data_ptr(), positions_T.data_ptr(), self._c_pools, c_pieces, ids
         native.check_status(self._library.puna_decoder_step(self._decoder, rows, *pointers))
 
     # ---- descriptions for the C side
@@ -238,7 +241,7 @@ class Decoder:
             raise ValueError(f"pieces in {', '.join(str(array.dtype) for array in pieces)}: five contiguous rows of int64")
         if len({len(array) for array in pieces[:-1]}) != 1:
             raise ValueError(f"{len(pieces.rows)} pieces, but {', '.join(str(len(array)) for array in pieces[:-1])} numbers of them")
-        return _Pieces(len(pieces.rows), *(array.ctypes.data for array in pieces))
+        return _Pieces(len(pieces.rows), *(array.__array_interface__["data"][0] for array in pieces))
 
     def _pool(self, pool: Pool) -> _Pool:
         data, scales = pool

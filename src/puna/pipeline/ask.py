@@ -38,8 +38,9 @@ class Ask:
     Either `messages`, written in the chat format, or `prompt_ids`, read as they stand. `tools` are JSON definitions, OpenAI's wrapping
     allowed; with the choice "none" the model never hears of them. `max_tokens` None: what the context and the server's own limit leave;
     more than the context has room for is a mistake, or, with `shortens_to_fit`, taken for what it has. `stop`: texts that end the
-    answer and are not part of it. `grammar`: the form that the answer must have. `logprobs`: score every token, with so many
-    alternatives (0 to 20); `prompt_logprobs`: the same for the prompt. `priority`: smaller goes first.
+    answer and are not part of it. `grammar`: the form that the answer must have, unless it is tool calls: with tools on offer it is the one
+    or the other, and where a call must come the form says nothing. `logprobs`: score every token, with so many alternatives (0 to 20);
+    `prompt_logprobs`: the same for the prompt. `priority`: smaller goes first.
     """
 
     messages: tuple[Message, ...] = ()
@@ -68,6 +69,15 @@ class Ask:
     @property
     def offered_tools(self) -> tuple[Mapping[str, Any], ...]:
         return () if self.tool_choice == "none" else self.tools
+
+    @property
+    def must_call(self) -> bool:
+        return self.tool_choice == "required" or isinstance(self.tool_choice, NamedTool)
+
+    @property
+    def has_form_or_calls(self) -> bool:
+        """The answer is either of the form that `grammar` says, or nothing but calls."""
+        return self.grammar is not None and bool(self.offered_tools) and not self.must_call
 
     def sampling(self, max_tokens: int) -> Sampling:
         """Raises `puna.engine.SamplingError` for a value outside its range."""

@@ -1,5 +1,6 @@
-"""What an ask forces its answer to be: a grammar of its own, or calls of its tools."""
+"""What an ask forces its answer to be: a grammar of its own, calls of its tools, or one of the two."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,23 +19,29 @@ class ToolError(RequestError):
 def grammar_of(ask: Ask) -> Grammar | None:
     """The form of the answer, None for any.
 
-    Calls are held to rules where the ask says that one must come, or at most one, or where a tool is strict; else the model is free, and
-    may err.
+    Calls are held to rules where the ask says that one must come, or at most one, where a tool is strict, or where what is no call has a
+    form; else the model is free, and may err.
     """
     tools = ask.offered_tools
-    must_call = ask.tool_choice == "required" or isinstance(ask.tool_choice, NamedTool)
-    if ask.grammar is not None:
-        if must_call:
-            raise ToolError("the answer cannot be a tool call and have a form of its own; ask for one of them")
+    if ask.grammar is not None and not tools and not ask.must_call:
         return ask.grammar
-    is_held = must_call or tools and (not ask.parallel_tool_calls or any(tool_definition(tool).get("strict") for tool in tools))
-    if not is_held:
+    is_strict = any(tool_definition(tool).get("strict") for tool in tools)
+    if not (ask.must_call or ask.has_form_or_calls or tools and (is_strict or not ask.parallel_tool_calls)):
         return None
     only = ask.tool_choice.name if isinstance(ask.tool_choice, NamedTool) else None
+    parallel = ask.parallel_tool_calls and only is None
     try:
-        return Grammar.lark(call_grammar(tools, must_call=must_call, only=only, parallel=ask.parallel_tool_calls and only is None))
+        return Grammar.lark(call_grammar(tools, must_call=ask.must_call, only=only, parallel=parallel, form=_form_beside_calls(ask)))
     except ChatError as error:
         raise ToolError(str(error)) from error
+
+
+def _form_beside_calls(ask: Ask) -> Mapping[str, Any] | None:
+    if not ask.has_form_or_calls or ask.grammar is None:
+        return None
+    if ask.grammar.kind != "json_schema":  # its texts might begin like calls, and nobody could tell which they are
+        raise ToolError(f"{ask.grammar} cannot stand beside tool calls, only a JSON schema can; give that, or let no tool be called")
+    return json.loads(ask.grammar.source)
 
 
 def as_offered(tool: Mapping[str, Any]) -> Mapping[str, Any]:

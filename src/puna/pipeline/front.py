@@ -131,7 +131,7 @@ class Pipeline:
             if ask.prompt_logprobs is not None:
                 owed[generations[0].id] = place
             for generation in generations:
-                readers[generation.id] = self._reader(len(readers), ask.stop, ask.offered_tools)
+                readers[generation.id] = self._reader(len(readers), ask.stop, ask.offered_tools, has_form_or_calls=ask.has_form_or_calls)
         for prepared in asked:
             stepping.enter(prepared.generations)
         async with aclosing(stepping.follow_all([each for prepared in asked for each in prepared.generations])) as tokens:
@@ -160,10 +160,17 @@ class Pipeline:
         return PromptScored(ask, (score_of(self.tokenizer, first, None, ()), *scores))
 
     def _reader(
-        self, choice: int, stops: Sequence[str], tools: Sequence[Mapping[str, Any]], new_id: Callable[[], str] | None = None
+        self,
+        choice: int,
+        stops: Sequence[str],
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        has_form_or_calls: bool = False,
+        new_id: Callable[[], str] | None = None,
     ) -> AnswerReader:
         names = [tool_definition(tool)["name"] for tool in tools]
-        return AnswerReader(choice, self.tokenizer, self.config.eos_ids, stops=stops, tools=names, new_id=new_id)
+        eos_ids = self.config.eos_ids
+        return AnswerReader(choice, self.tokenizer, eos_ids, stops=stops, tools=names, has_form_or_calls=has_form_or_calls, new_id=new_id)
 
     def _compiler(self) -> GrammarCompiler:
         """Reads the bytes of every token once, when a grammar is first asked for."""
@@ -267,7 +274,7 @@ class Pipeline:
 
     def _answer(self, generation: Generation, stops: tuple[str, ...], tools: Sequence[Mapping[str, Any]] | None) -> Iterator[Chunk]:
         numbers = itertools.count()
-        reader = self._reader(0, stops, tools or (), lambda: f"call_{next(numbers)}")
+        reader = self._reader(0, stops, tools or (), new_id=lambda: f"call_{next(numbers)}")
         prompt_tokens = len(generation.request.prompt)
         for token in self.engine.follow(generation):
             # Also when there is nothing to show yet: whoever listens can stop here.

@@ -5,9 +5,11 @@ from pathlib import Path
 import torch
 
 from puna.checkpoint import load_model
+from puna.checkpoint.stored import read_config
 from puna.engine import Drafter, Settings
 from puna.kernels import native
 from puna.messages import RequestError
+from puna.model.count import count_parameters
 from puna.pipeline.front import Pipeline
 from puna.tokens.bpe import Tokenizer
 
@@ -51,5 +53,6 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 
 def _default_dtype(path: Path, device: str) -> torch.dtype:
-    size = sum(file.stat().st_size for file in path.glob("*.safetensors"))
-    return torch.float32 if device == "cpu" and size < 1 << 30 else torch.bfloat16
+    """By the number of weights, however few bytes they have in the files: keys and values are kept in this precision, too."""
+    is_small = 2 * count_parameters(read_config(path)).total < 1 << 30
+    return torch.float32 if device == "cpu" and is_small else torch.bfloat16

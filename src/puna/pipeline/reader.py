@@ -27,7 +27,8 @@ class _Call:
 class AnswerReader:
     """`push` each token, then `close`; a stop string may end it before (`is_done`), after which nothing may be pushed.
 
-    `tools`: names of those on offer; without any, all is text. `new_id` makes a call's id.
+    `tools`: names of those on offer; without any, all is text. `has_form_or_calls`: the answer is held to a form or to a list of calls, so
+    that all is text unless it begins as such a list: JSON of a form may look like a call, and is none. `new_id` makes a call's id.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class AnswerReader:
         *,
         stops: Sequence[str] = (),
         tools: Collection[str] = (),
+        has_form_or_calls: bool = False,
         new_id: Callable[[], str] | None = None,
     ) -> None:
         self.choice = choice
@@ -54,6 +56,7 @@ class AnswerReader:
         self._is_cut = True  # until the model ends it
         self._reply = ReplyReader(tools, new_id) if tools else None
         self._calls: dict[int, _Call] = {}
+        self._openers = tuple(f"[{name}(" for name in tools) if has_form_or_calls else ()  # until it is known which of both it is
 
     def push(self, token: Token) -> list[ChoiceEvent]:
         self.num_tokens += 1
@@ -90,10 +93,25 @@ class AnswerReader:
         found = first_stop(self._held, self._stops)
         if found is not None:
             at, stop = found
+            self._settle(self._held[:at], is_last=True)
             return [*self._say(self._held[:at]), *self._end(stop)]
         safe = len(self._held) if is_last else len(self._held) - held_back(self._held, self._stops)
+        if not self._settle(self._held[:safe], is_last):
+            safe = 0
         said, self._held = self._held[:safe], self._held[safe:]
         return self._say(said)
+
+    def _settle(self, beginning: str, is_last: bool) -> bool:
+        """Whether it is known if the answer is calls or of its form; if it is, nothing in it is a call."""
+        if not self._openers:
+            return True
+        is_calls = beginning.startswith(self._openers)
+        if not is_calls and not is_last and any(opener.startswith(beginning) for opener in self._openers):
+            return False
+        if not is_calls:
+            self._reply = None
+        self._openers = ()
+        return True
 
     def _say(self, text: str) -> list[ChoiceEvent]:
         self._num_said += len(text)

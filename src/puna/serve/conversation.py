@@ -69,8 +69,12 @@ class Conversation:
         self._messages.append(Message("tool", tuple(content), name=called))
 
     def url(self, url: str, kind: Kind, param: str) -> Image | Video:
-        """A picture or a video by its data: URL, or its web address where the server fetches any. Its bytes decide what an image is."""
+        """A picture or a video by its data: URL, or its web address or file: URL where the server fetches or reads any. Its bytes decide
+        what an image is.
+        """
         self._refuse_blindness(kind, param)
+        if url[:5].lower() == "file:":
+            return self._seen(self._of_file(url, kind, param), kind, param)
         if url[:8].lower().startswith(("http://", "https://")):
             return self._seen(self._fetched(url, kind, param), kind, param)
         try:
@@ -98,6 +102,20 @@ class Conversation:
         try:
             with self._timed(kind, "fetch"):
                 return fetch(url, self._limits.fetch).data
+        except FetchError as error:
+            raise ApiError(400, f"{param}: {error}", code=error.code, param=param) from error
+
+    def _of_file(self, url: str, kind: Kind, param: str) -> bytes:
+        what, example = _EXAMPLES[kind]
+        root = self._limits.media_root
+        if root is None:
+            message = (
+                f"{param}: {url[:60]!r} names a file of the server's machine, and this server reads none; send the {what} as {example}"
+            )
+            raise ApiError(400, message, code=f"{kind}_url_not_supported", param=param)
+        try:
+            with self._timed(kind, "fetch"):
+                return root.read(url, self._limits.fetch.max_bytes)
         except FetchError as error:
             raise ApiError(400, f"{param}: {error}", code=error.code, param=param) from error
 

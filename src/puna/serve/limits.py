@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fastapi import Request
 
 from puna.media.fetch import FetchPolicy
+from puna.media.root import MediaRoot
 from puna.serve.errors import ApiError
 
 
@@ -18,8 +19,14 @@ class Limits:
     videos: int = 8
     # What may be fetched for an `image_url` that is a web address: nothing, unless whoever runs the server says so.
     fetch: FetchPolicy = field(default_factory=FetchPolicy)
+    # What may be read for a `file:` URL, up to `fetch.max_bytes` each: nothing, unless a folder is named.
+    media_root: MediaRoot | None = None
     messages: int = 1000
     tools: int = 256
+    # Of each JSON schema, in UTF-8 and in levels of objects and lists. A form that is held to is bounded by `puna.engine.Grammar` as well,
+    # at these same bytes: more makes room only for tools that the model is free to call or not.
+    schema_bytes: int = 64 * 2**10
+    schema_depth: int = 64
     # Answers to one request: choices, of all its prompts together.
     choices: int = 128
     # What is kept of responses (`puna.serve.store.Bounds`): what has not been used for longest goes first.

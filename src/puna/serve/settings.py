@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from puna.engine import Settings as EngineSettings
 from puna.media.fetch import FetchPolicy
+from puna.media.root import MediaRoot
 from puna.serve import logs, store
 from puna.serve.keys import default_path
 from puna.serve.limits import Limits
@@ -77,7 +78,7 @@ else:
         step_tokens=(Annotated[_Positive | None, BeforeValidator(_or_none)], None),
     )
     # As many answers at once as the engine has streams.
-    LimitsSection = section(Limits, omit=("answering", "fetch"), default_max_tokens=(_Positive, 1024))
+    LimitsSection = section(Limits, omit=("answering", "fetch", "media_root"), default_max_tokens=(_Positive, 1024))
     FetchSection = section(FetchPolicy)
 
 PerMinute = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_or_none)]
@@ -114,7 +115,8 @@ class ServerSettings(BaseSettings):
     """What `puna serve` obeys. `puna.serve.resolve` reads it from flags, environment and file; made by hand it reads neither.
 
     `store`: the file in which responses are kept; None keeps none. `allowed_hosts`: names besides this machine's own by which a server
-    without keys is called. `trusted_proxies`: whose X-Forwarded-For is believed.
+    without keys is called. `trusted_proxies`: whose X-Forwarded-For is believed. `media_root`: the folder below which every client may
+    name pictures and videos by `file:` URLs.
     """
 
     model_config = SettingsConfigDict(
@@ -139,6 +141,7 @@ class ServerSettings(BaseSettings):
     allowed_hosts: Names = ()
     cors_origins: Names = ()
     trusted_proxies: Names = ()
+    media_root: Annotated[Path | None, BeforeValidator(_or_none)] = None
     engine: EngineSection = EngineSection()
     limits: LimitsSection = LimitsSection()
     fetch: FetchSection = FetchSection()
@@ -166,13 +169,19 @@ class ServerSettings(BaseSettings):
             ip_network(proxy)  # its ValueError says what is wrong
         return proxies
 
+    @field_validator("media_root")
+    @classmethod
+    def _folder(cls, root: Path | None) -> Path | None:
+        return None if root is None else MediaRoot(root).directory  # its ValueError says what is wrong
+
     def to_engine(self) -> EngineSettings:
         given = _values(self.engine)
         step = given.pop("step_tokens") or max(512, self.engine.max_streams)
         return EngineSettings(**given, step_tokens=step)
 
     def to_limits(self) -> Limits:
-        return Limits(**_values(self.limits), answering=self.engine.max_streams, fetch=self.to_fetch_policy())
+        root = None if self.media_root is None else MediaRoot(self.media_root)
+        return Limits(**_values(self.limits), answering=self.engine.max_streams, fetch=self.to_fetch_policy(), media_root=root)
 
     def to_fetch_policy(self) -> FetchPolicy:
         return FetchPolicy(**_values(self.fetch))

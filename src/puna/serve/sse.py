@@ -60,7 +60,7 @@ async def _frames(
         last = b"".join(exchange.closing())
     except Exception as error:
         told = as_api_error(error)
-        if told.status >= 500:
+        if told.status >= 500 and told is not error:  # what was raised to be told, as at a server's end, is no failure
             _log.exception("an answer failed after its stream had begun")
         last = b"".join(exchange.failing(told))
     yield last

@@ -1,4 +1,5 @@
-"""Grammars that hold a reply to tool calls, or the calls in it to their tools' schemas: rules in llguidance's Lark, for `Grammar.lark`.
+"""Grammars that hold a reply to tool calls, to calls or JSON, or the calls in it to their tools' schemas: rules in llguidance's Lark, for
+`Grammar.lark`.
 
 What they let a model write is Meta's pythonic list, in exactly the spacing that it is trained on, with values in JSON:
 `[get_weather(city="Paris", days=3), now()]`. `ReplyReader` reads all of it. No space may be repeated, so that a model that has lost its way
@@ -42,11 +43,20 @@ FORMATS = ("date-time", "date", "time", "duration", "email", "hostname", "ipv4",
 _OF_ARGUMENTS = {"type", "properties", "required", "additionalProperties", "$defs", "definitions", "$id"}
 
 
-def call_grammar(tools: Sequence[Mapping[str, Any]], *, must_call: bool, only: str | None = None, parallel: bool = True) -> str:
+def call_grammar(
+    tools: Sequence[Mapping[str, Any]],
+    *,
+    must_call: bool,
+    only: str | None = None,
+    parallel: bool = True,
+    form: Mapping[str, Any] | None = None,
+) -> str:
     """The rules, as Lark.
 
     must_call: nothing but calls (tool_choice "required"); otherwise the reply may be text, and end in calls. only: the one tool that may be
     called (a named tool_choice, which goes with `must_call`). parallel: whether several calls may stand in one reply.
+    form: a JSON schema; the reply is then compact JSON that follows it, or nothing but calls. Its beginning tells which: behind the bracket
+    of a list of calls stands a name and its bracket, `[f(`, and no JSON begins so.
     Raises `ChatError` for a tool that is not on offer, or a schema that cannot be held to: it names the tool, the place and the word.
     """
     definitions = [tool_definition(tool) for tool in tools]
@@ -66,8 +76,10 @@ def call_grammar(tools: Sequence[Mapping[str, Any]], *, must_call: bool, only: s
         raise ChatError(f"tool {twice!r} is offered twice; names of tools must differ")
     calls = " | ".join(f'"{name}(" tool_{place} ")"' for place, name in enumerate(names))
     more = f'(", " call){{0,{_MOST_CALLS - 1}}}' if parallel else ""
-    rules = [f"call: {calls}"] if must_call or parallel else []
-    rules += [f'start: "[" call {more} "]"'] if must_call else _after_text(names, more)
+    is_list = must_call or form is not None
+    rules = [f"call: {calls}"] if is_list or parallel else []
+    rules += [f'start: {"form | " if form is not None else ""}"[" call {more} "]"'] if is_list else _after_text(names, more)
+    rules += [] if form is None else [f"form: {_value(form, {}, {'whitespace_flexible': False})}"]
     for place, definition in enumerate(definitions):
         rules += _arguments(f"tool_{place}", definition)
     return "\n".join(rules) + "\n"

@@ -250,11 +250,10 @@ async def test_a_form_becomes_a_grammar(form: Any, grammar: Grammar | None) -> N
     assert ask.grammar == grammar
 
 
-async def test_a_form_and_tools_exclude_each_other_unless_none_may_be_called() -> None:
-    client = AppClient(ScriptedPipeline("Yes"))
-    fields = {"response_format": {"type": "json_object"}, "tools": [WEATHER]}
-    assert_error(await client.chat(**fields), 400, "unsupported_parameter", "response_format")
-    assert (await client.chat(**fields, tool_choice="none")).status_code == 200
+@pytest.mark.parametrize("choice", ["auto", "none", "required", NAMED])
+async def test_a_form_and_tools_go_together(choice: Any) -> None:
+    _, ask = await asked(USER, response_format={"type": "json_object"}, tools=[WEATHER, OTHER], tool_choice=choice)
+    assert ask.grammar == Grammar.json_schema({"type": "object"}) and ask.tools == (WEATHER, OTHER)
 
 
 async def test_pictures_reach_the_pipeline_as_tiles_in_their_place() -> None:
@@ -520,7 +519,7 @@ def header_only_png(width: int, height: int) -> bytes:
         ("data:image/png;base64,@@@", "invalid_image", "base64"),
         ("data:text/plain;base64,aGk=", "invalid_image", "text/plain"),
         ("/etc/passwd", "invalid_image", "data:"),
-        ("file:///etc/passwd", "invalid_image", "data:"),
+        ("file:///etc/passwd", "image_url_not_supported", "reads none; send the picture as data:image/png"),
         ("https://example.org/cat.png", "image_url_not_supported", "fetches none"),
         ("HTTP://127.0.0.1/cat.png", "image_url_not_supported", "fetches none"),
     ],

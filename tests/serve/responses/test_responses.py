@@ -235,6 +235,8 @@ async def test_options_reach_the_model(client) -> None:
     assert client.pipeline.requests[-1].ask.grammar == Grammar.json_schema(schema)
     await client.answer(text={"format": {"type": "json_object"}})
     assert client.pipeline.requests[-1].ask.grammar == Grammar.json_schema({"type": "object"})
+    await client.answer(tools=[WEATHER], text={"format": {"type": "json_object"}})
+    assert client.pipeline.requests[-1].ask.has_form_or_calls
     await client.answer(tools=[WEATHER], tool_choice={"type": "function", "name": "weather"})
     assert client.pipeline.requests[-1].ask.tool_choice == NamedTool("weather")
     allowed = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "weather"}]}
@@ -387,7 +389,6 @@ async def test_the_end_of_the_server_ends_a_background(tmp_path) -> None:
         ({"tools": [{"type": "web_search"}]}, "invalid_value", "tools[0].type"),
         ({"tool_choice": "required"}, "invalid_value", "tool_choice"),
         ({"tool_choice": {"type": "mcp"}}, "invalid_value", "tool_choice"),
-        ({"tools": [WEATHER], "text": {"format": {"type": "json_object"}}}, "unsupported_parameter", "text.format"),
         ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "missing_required_parameter", "text.format.schema"),
         ({"truncation": "auto"}, "unsupported_parameter", "truncation"),
         ({"conversation": "conv_1"}, "unsupported_parameter", "conversation"),

@@ -40,6 +40,7 @@ from puna.serve.conversation import Conversation
 from puna.serve.core import Core
 from puna.serve.errors import ApiError, invalid_request
 from puna.serve.openai.options import refuse_unsupported
+from puna.serve.schemas import check_schema
 from puna.stream import Message, Part, Text, ToolCall
 
 # Claude Code begins its system prompt with a line for Anthropic's billing that changes with every request. Read by the model, it would
@@ -69,7 +70,7 @@ def read_messages(core: Core, body: bytes, request_id: str) -> MessageExchange:
         top_p=request.top_p,
         top_k=request.top_k or None,
         stop=tuple(request.stop_sequences or ()),
-        grammar=_grammar(request, bool(tools) and choice != "none"),
+        grammar=_grammar(request, core),
     )
     return MessageExchange(ask, core.pipeline.name, bool(request.stream), request_id)
 
@@ -92,16 +93,14 @@ def _parsed(kind: type[R], body: bytes, core: Core) -> R:
     return request
 
 
-def _grammar(request: PromptFields, may_call: bool) -> Grammar | None:
+def _grammar(request: PromptFields, core: Core) -> Grammar | None:
     param = "output_format" if request.output_format is not None else "output_config.format"
     form = request.output_format or (request.output_config.format if request.output_config is not None else None)
     if form is None:
         return None
     if request.output_format is not None and request.output_config is not None and request.output_config.format is not None:
         raise ApiError(400, "output_format and output_config.format are both given; send one", code="invalid_value", param=param)
-    if may_call:
-        message = f"{param} leaves no room for tool calls; send tool_choice none with it, or no {param}"
-        raise ApiError(400, message, code="unsupported_parameter", param=param)
+    check_schema(form.json_schema, core.limits, f"{param}.schema")
     return Grammar.json_schema(form.json_schema)
 
 
@@ -111,6 +110,8 @@ def _tools(request: PromptFields, core: Core) -> tuple[tuple[Mapping[str, Any], 
     if len(offers) > core.limits.tools:
         message = f"{len(offers)} tools are more than the {core.limits.tools} that this server offers a model; send fewer"
         raise ApiError(400, message, code="too_many_tools", param="tools")
+    for index, offer in enumerate(offers):
+        check_schema(offer.input_schema, core.limits, f"tools[{index}].input_schema")
     tools = tuple(
         {
             "name": offer.name,

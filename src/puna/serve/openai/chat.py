@@ -60,6 +60,7 @@ from puna.serve.openai.wire import (
     UserMessage,
     VideoPart,
 )
+from puna.serve.schemas import check_schema
 from puna.serve.sse import DONE, frame
 from puna.stream import Message, Part, Text, ToolCall
 
@@ -90,7 +91,7 @@ def ask_of(request: ChatRequest, core: Core) -> Ask:
         tool_choice=choice,
         parallel_tool_calls=request.parallel_tool_calls is not False,
         max_tokens=_max_tokens(request),
-        grammar=_grammar(request, bool(tools) and choice != "none"),
+        grammar=_grammar(request, core),
         logprobs=_logprobs(request),
         **sampling_of(request),
     )
@@ -111,24 +112,24 @@ def _logprobs(request: ChatRequest) -> int | None:
     return (request.top_logprobs or 0) if request.logprobs else None
 
 
-def _grammar(request: ChatRequest, may_call: bool) -> Grammar | None:
+def _grammar(request: ChatRequest, core: Core) -> Grammar | None:
     form = request.response_format
     if not isinstance(form, JsonObjectFormat | JsonSchemaFormat):
         return None
-    if may_call:
-        message = f"response_format={form.type} leaves no room for tool calls; send tool_choice=none with it, or no response_format"
-        raise ApiError(400, message, code="unsupported_parameter", param="response_format")
     if isinstance(form, JsonObjectFormat):
         return Grammar.json_schema({"type": "object"})
     schema = form.json_schema.json_schema
+    check_schema(schema, core.limits, "response_format.json_schema.schema")
     return Grammar.json_schema({} if schema is None else schema)
 
 
-def described_tools(tools: Sequence[Tool], core: Core) -> tuple[Mapping[str, Any], ...]:
-    """The tools as the client described them."""
+def described_tools(tools: Sequence[Tool], core: Core, place: str = ".function") -> tuple[Mapping[str, Any], ...]:
+    """The tools as the client described them. `place`: where in each of them its parameters stand."""
     if len(tools) > core.limits.tools:
         message = f"{len(tools)} tools are more than the {core.limits.tools} that this server offers a model; send fewer"
         raise ApiError(400, message, code="too_many_tools", param="tools")
+    for index, tool in enumerate(tools):
+        check_schema(tool.function.parameters, core.limits, f"tools[{index}]{place}.parameters")
     return tuple({"type": "function", "function": tool.function.model_dump(exclude_none=True)} for tool in tools)
 
 

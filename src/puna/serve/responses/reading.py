@@ -35,6 +35,7 @@ from puna.serve.responses.wire import (
     ResponseRequest,
     TextConfig,
 )
+from puna.serve.schemas import check_schema
 from puna.stream import Message, Text
 
 _SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "min_p", "repetition_penalty")
@@ -57,7 +58,7 @@ def read_response(core: Core, keeper: Keeper | None, owner: str | None, body: by
         tool_choice=choice,
         parallel_tool_calls=request.parallel_tool_calls is not False,
         max_tokens=request.max_output_tokens,
-        grammar=_grammar(request, bool(tools) and choice != "none"),
+        grammar=_grammar(request, core),
         logprobs=(request.top_logprobs or 0) if has_logprobs else None,
         top_k=request.top_k if request.top_k and request.top_k > 0 else None,
         **{name: getattr(request, name) for name in _SAMPLING},
@@ -135,7 +136,7 @@ def _tools(request: ResponseRequest, core: Core) -> tuple[tuple[Mapping[str, Any
     described = [
         Tool(type="function", function=Function(**tool.model_dump(exclude={"type"}, exclude_none=True))) for tool in request.tools or ()
     ]
-    tools, given = described_tools(described, core), request.tool_choice
+    tools, given = described_tools(described, core, place=""), request.tool_choice
     if isinstance(given, str | None):
         if given == "required" and not tools:
             message = "tool_choice=required, but there are no tools to call; send some"
@@ -152,14 +153,14 @@ def _tools(request: ResponseRequest, core: Core) -> tuple[tuple[Mapping[str, Any
     return tools, NamedTool(given.name)
 
 
-def _grammar(request: ResponseRequest, may_call: bool) -> Grammar | None:
+def _grammar(request: ResponseRequest, core: Core) -> Grammar | None:
     form = request.text.format if request.text is not None else None
     if not isinstance(form, JsonObjectFormat | JsonSchemaFormat):
         return None
-    if may_call:
-        message = f"text.format={form.type} leaves no room for tool calls; send tool_choice=none with it, or no text.format"
-        raise ApiError(400, message, code="unsupported_parameter", param="text.format")
-    return Grammar.json_schema({"type": "object"} if isinstance(form, JsonObjectFormat) else form.json_schema)
+    if isinstance(form, JsonObjectFormat):
+        return Grammar.json_schema({"type": "object"})
+    check_schema(form.json_schema, core.limits, "text.format.schema")
+    return Grammar.json_schema(form.json_schema)
 
 
 _DEFAULTS = Sampling()
