@@ -9,8 +9,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from puna.pipeline import shipped_models
 from puna.testing.hf_models import hf_text_model
+from puna.tokens.bpe import Tokenizer
 
 _COMMON: dict[str, Any] = dict(
     vocab_size=32768,
@@ -27,7 +30,7 @@ _COMMON: dict[str, Any] = dict(
     rms_norm_eps=1e-5,
     max_position_embeddings=262144,
     tie_word_embeddings=False,
-    # The shipped nano's tokenizer serves: ids above its own are never text.
+    # The shipped nano's tokenizer serves. Ids above its own are never text: their rows of the head are zero, so that no answer holds them.
     bos_token_id=8192,
     eos_token_id=[8193, 8199, 8200],
     pad_token_id=8210,
@@ -75,7 +78,11 @@ def make_model(name: str, cache: Path) -> Path:
     if not directory.is_dir():
         partial = cache / f"{name}-bf16.partial"  # renamed when whole, so that an interrupted run leaves none that looks whole
         shutil.rmtree(partial, ignore_errors=True)
-        hf_text_model(seed=0, **SHAPES[name]).bfloat16().save_pretrained(partial)
+        model = hf_text_model(seed=0, **SHAPES[name]).bfloat16()
+        tokenizer = Tokenizer.from_hf(shipped_models()["scout-nano"])
+        with torch.no_grad():
+            model.lm_head.weight[tokenizer.vocab_size :] = 0
+        model.save_pretrained(partial)
         for file in _TOKENIZER_FILES:
             shutil.copy(shipped_models()["scout-nano"] / file, partial / file)
         partial.rename(directory)

@@ -114,8 +114,8 @@ void for_each_rows(int64_t T, int64_t width, const Body &body) {
 Rounded rounded_in(void *workspace, int64_t T, int64_t K) {
     const int64_t blocks = blocks_of(K);
     auto *scales = static_cast<float *>(workspace);
-    auto *sums = reinterpret_cast<int32_t *>(scales + T * blocks);
-    return {reinterpret_cast<int8_t *>(sums + T * blocks), scales, sums};
+    auto *kept = reinterpret_cast<int32_t *>(scales + T * blocks);
+    return {reinterpret_cast<int8_t *>(kept + T * blocks), scales, kept};
 }
 
 } // namespace
@@ -195,11 +195,11 @@ int32_t puna_linear_packed(const float *x, int64_t x_stride, const uint8_t *w, c
     if (!exact)
         for_each_rows(T, K, [&](int64_t first, int64_t last) {
             for (int64_t t = first; t < last; t++)
-                use.round_row(x + t * x_stride, K, all.a + t * blocks * kBlock, all.scales + t * blocks, all.sums + t * blocks);
+                use.round_row(x + t * x_stride, K, all.a + t * blocks * kBlock, all.scales + t * blocks, all.kept + t * blocks);
         });
     const auto multiply = use.packed[bits == 8][exact != 0];
     for_each_piece(offsets, num_experts, T, N, K, [&](int64_t e, int64_t t, int64_t rows, int64_t first, int64_t last) {
-        const Rounded own = exact ? Rounded{} : Rounded{all.a + t * blocks * kBlock, all.scales + t * blocks, all.sums + t * blocks};
+        const Rounded own = exact ? Rounded{} : Rounded{all.a + t * blocks * kBlock, all.scales + t * blocks, all.kept + t * blocks};
         const auto *own_scales = static_cast<const uint8_t *>(scales) + e * expert_scale_bytes;
         const Packed part{x + t * x_stride, x_stride, own, w + e * expert_bytes, own_scales, scale_type, blocks, groups,
                           blocks_per_group, y + t * y_stride, y_stride, rows, N, K};

@@ -60,7 +60,6 @@ struct V {
 
     static I zero_int() { return _mm256_setzero_si256(); }
     static I set_int(int32_t value) { return _mm256_set1_epi32(value); }
-    static I subtract(I a, I b) { return _mm256_sub_epi32(a, b); }
     static F to_float(I a) { return _mm256_cvtepi32_ps(a); }
     static I load_int(const void *from) { return _mm256_loadu_si256(static_cast<const I *>(from)); }
 
@@ -82,7 +81,7 @@ struct V {
     struct W8 {
         I value, magnitude;
     };
-    static constexpr int offset8 = 0;
+    static I begin8(const int32_t *) { return zero_int(); }
     static W8 load8(const uint8_t *from) {
         const I value = load_int(from);
         return {value, _mm256_abs_epi8(value)};
@@ -95,11 +94,13 @@ struct V {
         return to_float(_mm256_srai_epi32(_mm256_slli_epi32(load_int(from), 24 - 8 * j), 24));
     }
 
-    // 4 bits: unsigned as stored; a block's 8 pairs of products, at most 8 x 2 x 15 x 127, fit in 16 bits.
+    // 4 bits: unsigned as stored, w + 8. A block's 8 pairs of products, each at most 2 x 15 x 127, are added in 16 bits, two sums a row. The
+    // first begins with -8 times the activations' sum. It may pass the ends of 16 bits on its way and comes back: what it
+    // ends with, (w of its 16 columns) * a - 8 * (a of the others), is at most 2 x 16 x 8 x 127 = 32,512.
     using W4 = I;
     using Sum4 = I;
-    static constexpr int offset4 = 8;
-    static Sum4 zero4() { return zero_int(); }
+    static int32_t kept(int32_t sum) { return -8 * sum & 0xffff; }
+    static Sum4 begin4(const int32_t *kept) { return set_int(*kept); }
     static void load4(const uint8_t *from, W4 &low, W4 &high) {
         const I both = load_int(from), mask = _mm256_set1_epi8(15);
         low = _mm256_and_si256(both, mask);

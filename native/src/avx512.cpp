@@ -50,7 +50,6 @@ struct V {
 
     static I zero_int() { return _mm512_setzero_si512(); }
     static I set_int(int32_t value) { return _mm512_set1_epi32(value); }
-    static I subtract(I a, I b) { return _mm512_sub_epi32(a, b); }
     static F to_float(I a) { return _mm512_cvtepi32_ps(a); }
     static I load_int(const void *from) { return _mm512_loadu_si512(from); }
 
@@ -61,10 +60,9 @@ struct V {
         return _mm512_set1_epi32(bits);
     }
 
-    // 8 bits: the dot product takes unsigned by signed bytes and does not saturate: w + 128, and 128 times the activations' sum comes off
-    // again.
+    // 8 bits: the dot product takes unsigned by signed bytes and does not saturate: w + 128, from -128 times the activations' sum on.
     using W8 = I;
-    static constexpr int offset8 = 128;
+    static I begin8(const int32_t *kept) { return set_int(-128 * *kept); }
     static W8 load8(const uint8_t *from) { return _mm512_xor_si512(load_int(from), _mm512_set1_epi8(-128)); }
     static I dot8(I sum, W8 w, Quad a) { return _mm512_dpbusd_epi32(sum, w, a); }
     static F byte_of(const uint8_t *from, int j) {
@@ -73,8 +71,8 @@ struct V {
 
     using W4 = I;
     using Sum4 = I;
-    static constexpr int offset4 = 8;
-    static Sum4 zero4() { return zero_int(); }
+    static int32_t kept(int32_t sum) { return sum; }
+    static Sum4 begin4(const int32_t *kept) { return set_int(-8 * *kept); }
     static void load4(const uint8_t *from, W4 &low, W4 &high) {
         const I both = load_int(from), mask = _mm512_set1_epi8(15);
         low = _mm512_and_si512(both, mask);

@@ -63,7 +63,7 @@ struct Rows {
 
     Rounded rounded_from(int64_t t, int64_t K) const {
         const int64_t blocks = blocks_of(K);
-        return rounded.a == nullptr ? Rounded{} : Rounded{rounded.a + t * blocks * kBlock, rounded.scales + t * blocks, rounded.sums + t * blocks};
+        return rounded.a == nullptr ? Rounded{} : Rounded{rounded.a + t * blocks * kBlock, rounded.scales + t * blocks, rounded.kept + t * blocks};
     }
 };
 
@@ -140,7 +140,7 @@ void for_rows(int64_t T, int64_t width, const Body &body) {
 void round_row(const Kernels &use, const Rows &rows, int64_t t, int64_t K) {
     if (rows.rounded.a == nullptr) return;
     const Rounded to = rows.rounded_from(t, K);
-    use.round_row(rows.x + t * rows.stride, K, to.a, to.scales, to.sums);
+    use.round_row(rows.x + t * rows.stride, K, to.a, to.scales, to.kept);
 }
 
 int32_t check_weight(const puna_weight &w, int64_t N, int64_t K) {
@@ -257,7 +257,7 @@ struct puna_decoder {
                     const int64_t blocks = T * blocks_of(width);
                     made.rounded.a = reinterpret_cast<int8_t *>(take(blocks * kBlock));
                     made.rounded.scales = floats(blocks);
-                    made.rounded.sums = reinterpret_cast<int32_t *>(take(blocks * 4));
+                    made.rounded.kept = reinterpret_cast<int32_t *>(take(blocks * 4));
                 }
                 return made;
             };
@@ -470,7 +470,7 @@ private:
                 if (to.rounded.a == nullptr) continue;
                 const Rounded all = to.rounded_from(row, F);
                 const int64_t block = begin * kPanel / kBlock;
-                use.round_row(act, columns, all.a + block * kBlock, all.scales + block, all.sums + block);
+                use.round_row(act, columns, all.a + block * kBlock, all.scales + block, all.kept + block);
             }
         });
         products = {{&layer.down, 0, &dense_act, 0, T}};

@@ -91,9 +91,10 @@ inline V::F load_scale(const Packed &p, int64_t index) {
 struct Bits8 {
     static constexpr int64_t block_bytes = kPanel * kBlock;
 
+    // `kept`: what `round_row` kept of each row's block.
     template <int C>
-    static inline void dot(const uint8_t *w, const int8_t *a, int64_t a_stride, V::I (&sum)[C][kHalves]) {
-        UNROLL for (int c = 0; c < C; c++) UNROLL for (int h = 0; h < kHalves; h++) sum[c][h] = V::zero_int();
+    static inline void dot(const uint8_t *w, const int8_t *a, int64_t a_stride, const int32_t *kept, int64_t kept_stride, V::I (&sum)[C][kHalves]) {
+        UNROLL for (int c = 0; c < C; c++) UNROLL for (int h = 0; h < kHalves; h++) sum[c][h] = V::begin8(kept + c * kept_stride);
         for (int q = 0; q < kBlock / kQuad; q++) {
             typename V::W8 quad[kHalves];
             UNROLL for (int h = 0; h < kHalves; h++) quad[h] = V::load8(w + (q * kPanel + h * V::lanes) * kQuad);
@@ -104,8 +105,6 @@ struct Bits8 {
         }
     }
 
-    static constexpr int offset = V::offset8;
-
     // The weights of column j (0 to 3) of quad q, one row a lane.
     static inline V::F column(const uint8_t *w, int q, int h, int j) { return V::byte_of(w + (q * kPanel + h * V::lanes) * kQuad, j); }
 };
@@ -114,9 +113,9 @@ struct Bits4 {
     static constexpr int64_t block_bytes = kPanel * kBlock / 2;
 
     template <int C>
-    static inline void dot(const uint8_t *w, const int8_t *a, int64_t a_stride, V::I (&sum)[C][kHalves]) {
+    static inline void dot(const uint8_t *w, const int8_t *a, int64_t a_stride, const int32_t *kept, int64_t kept_stride, V::I (&sum)[C][kHalves]) {
         typename V::Sum4 part[C][kHalves];
-        UNROLL for (int c = 0; c < C; c++) UNROLL for (int h = 0; h < kHalves; h++) part[c][h] = V::zero4();
+        UNROLL for (int c = 0; c < C; c++) UNROLL for (int h = 0; h < kHalves; h++) part[c][h] = V::begin4(kept + c * kept_stride);
         for (int q = 0; q < kBlock / kQuad; q += 2) {
             typename V::W4 low[kHalves], high[kHalves];
             UNROLL for (int h = 0; h < kHalves; h++) V::load4(w + (q / 2 * kPanel + h * V::lanes) * kQuad, low[h], high[h]);
@@ -128,8 +127,6 @@ struct Bits4 {
         }
         UNROLL for (int c = 0; c < C; c++) UNROLL for (int h = 0; h < kHalves; h++) sum[c][h] = V::total4(part[c][h]);
     }
-
-    static constexpr int offset = V::offset4;
 
     static inline V::F column(const uint8_t *w, int q, int h, int j) {
         return V::nibble_of(w + (q / 2 * kPanel + h * V::lanes) * kQuad, j, q % 2);
@@ -143,7 +140,7 @@ inline void rounded_tile(const Packed &p, int64_t panel, int64_t t) {
     const int64_t a_stride = p.blocks * kBlock;
     const int8_t *a = p.rounded.a + t * a_stride;
     const float *a_scales = p.rounded.scales + t * p.blocks;
-    const int32_t *a_sums = p.rounded.sums + t * p.blocks;
+    const int32_t *kept = p.rounded.kept + t * p.blocks;
     typename V::F total[C][kHalves];
     UNROLL for (int c = 0; c < C; c++) UNROLL for (int h = 0; h < kHalves; h++) total[c][h] = V::zero();
     for (int64_t b = 0; b < p.blocks; scales += kPanel) {
@@ -152,12 +149,10 @@ inline void rounded_tile(const Packed &p, int64_t panel, int64_t t) {
         for (const int64_t end = least(b + p.blocks_per_group, p.blocks); b < end; b++, w += B::block_bytes) {
             if (C == 1) ask_ahead(w, B::block_bytes);
             typename V::I sum[C][kHalves];
-            B::template dot<C>(w, a + b * kBlock, a_stride, sum);
+            B::template dot<C>(w, a + b * kBlock, a_stride, kept + b, p.blocks, sum);
             UNROLL for (int c = 0; c < C; c++) {
                 const typename V::F a_scale = V::set(a_scales[c * p.blocks + b]);
-                const typename V::I shift = V::set_int(B::offset ? B::offset * a_sums[c * p.blocks + b] : 0);
-                UNROLL for (int h = 0; h < kHalves; h++)
-                    total[c][h] = V::fma(V::to_float(V::subtract(sum[c][h], shift)), V::mul(scale[h], a_scale), total[c][h]);
+                UNROLL for (int h = 0; h < kHalves; h++) total[c][h] = V::fma(V::to_float(sum[c][h]), V::mul(scale[h], a_scale), total[c][h]);
             }
         }
     }
@@ -212,7 +207,7 @@ void packed(const Packed &p, int64_t first, int64_t last) {
 
 // A block whose values are not all finite gets a scale of NaN: it reaches every output that it meets. One so small that 127 / largest would
 // overflow becomes zeros, which errs by less than 1e-35.
-void round_row(const float *x, int64_t K, int8_t *a, float *scales, int32_t *sums) {
+void round_row(const float *x, int64_t K, int8_t *a, float *scales, int32_t *kept) {
     for (int64_t b = 0; b < blocks_of(K); b++, a += kBlock) {
         const int64_t count = least(kBlock, K - b * kBlock);
         float padded[kBlock] = {};
@@ -225,10 +220,10 @@ void round_row(const float *x, int64_t K, int8_t *a, float *scales, int32_t *sum
         const bool is_finite = largest <= 3.4028234e38f, is_tiny = largest < 1e-35f;
         scales[b] = is_finite ? (is_tiny ? 0.0f : largest / 127.0f) : __builtin_nanf("");
         if (is_finite && !is_tiny) {
-            sums[b] = V::round32(from, 127.0f / largest, a);
+            kept[b] = V::kept(V::round32(from, 127.0f / largest, a));
         } else {
             for (int i = 0; i < kBlock; i++) a[i] = 0;
-            sums[b] = 0;
+            kept[b] = 0;
         }
     }
 }

@@ -49,7 +49,6 @@ struct V {
 
     static I zero_int() { return vdupq_n_s32(0); }
     static I set_int(int32_t value) { return vdupq_n_s32(value); }
-    static I subtract(I a, I b) { return vsubq_s32(a, b); }
     static F to_float(I a) { return vcvtq_f32_s32(a); }
 
     using Quad = int8x16_t;
@@ -60,7 +59,7 @@ struct V {
     }
 
     using W8 = int8x16_t;
-    static constexpr int offset8 = 0;
+    static I begin8(const int32_t *) { return zero_int(); }
     static W8 load8(const uint8_t *from) { return vreinterpretq_s8_u8(vld1q_u8(from)); }
     static I dot8(I sum, W8 w, Quad a) { return vdotq_s32(sum, w, a); }
     static F byte_of(const uint8_t *from, int j) {
@@ -70,8 +69,9 @@ struct V {
 
     using W4 = int8x16_t;
     using Sum4 = I;
-    static constexpr int offset4 = 8; // nibbles are at most 15: they fit signed bytes as they are stored
-    static Sum4 zero4() { return zero_int(); }
+    // Nibbles are at most 15: they fit signed bytes as they are stored.
+    static int32_t kept(int32_t sum) { return sum; }
+    static Sum4 begin4(const int32_t *kept) { return set_int(-8 * *kept); }
     static void load4(const uint8_t *from, W4 &low, W4 &high) {
         const uint8x16_t both = vld1q_u8(from);
         low = vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15)));

@@ -30,12 +30,12 @@ struct Plain {
     int64_t T, K;
 };
 
-// Activations rounded to 8 bits: row t's block b begins at a[(t * blocks + b) * 32] and stands for a * scale; `sums` are its integers'
-// sums, for instruction sets that multiply unsigned weights (w + offset) and take offset * sum off again.
+// Activations rounded to 8 bits: row t's block b begins at a[(t * blocks + b) * 32] and stands for a * scale; `kept` is what an
+// instruction set that multiplies unsigned weights (w + offset) needs of its integers' sum, to begin with -offset * sum.
 struct Rounded {
     int8_t *a;
     float *scales;
-    int32_t *sums;
+    int32_t *kept;
 };
 
 struct Packed {
@@ -75,7 +75,7 @@ struct Kernels {
     const char *name;
     void (*linear[2])(const Plain &, int64_t first, int64_t last);               // by w's type: fp32, bf16
     void (*packed[2][2])(const Packed &, int64_t first, int64_t last);           // by 4 or 8 bits, rounded or exact
-    void (*round_row)(const float *x, int64_t K, int8_t *a, float *scales, int32_t *sums);
+    void (*round_row)(const float *x, int64_t K, int8_t *a, float *scales, int32_t *kept);
     void (*rms_norm)(const float *x, const float *w, float eps, float *y, int64_t D);
     void (*swiglu)(const float *gate, const float *up, float *y, int64_t F);
     void (*attend)(const Attend &);

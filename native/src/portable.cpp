@@ -65,14 +65,13 @@ struct V {
 
     static I zero_int() { return set_int(0); }
     static I set_int(int32_t value) { return I{value, value, value, value}; }
-    static I subtract(I a, I b) { return a - b; }
     static F to_float(I a) { return __builtin_convertvector(a, F); }
 
     using Quad = const int8_t *;
     static Quad broadcast(const int8_t *four) { return four; }
 
     using W8 = const int8_t *;
-    static constexpr int offset8 = 0;
+    static I begin8(const int32_t *) { return zero_int(); }
     static W8 load8(const uint8_t *from) { return reinterpret_cast<const int8_t *>(from); }
     static I dot8(I sum, W8 w, Quad a) {
         for (int j = 0; j < 4; j++) sum += I{w[j], w[4 + j], w[8 + j], w[12 + j]} * a[j];
@@ -87,8 +86,8 @@ struct V {
         I column[4];
     };
     using Sum4 = I;
-    static constexpr int offset4 = 8;
-    static Sum4 zero4() { return zero_int(); }
+    static int32_t kept(int32_t sum) { return sum; }
+    static Sum4 begin4(const int32_t *kept) { return set_int(-8 * *kept); }
     static void load4(const uint8_t *from, W4 &low, W4 &high) {
         for (int j = 0; j < 4; j++) {
             const I both = {from[j], from[4 + j], from[8 + j], from[12 + j]};

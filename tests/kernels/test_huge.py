@@ -1,6 +1,5 @@
 """Memory in huge pages: tensors like any other, wherever they lie."""
 
-import mmap
 import re
 from pathlib import Path
 
@@ -38,13 +37,14 @@ def test_tensors_lie_side_by_side_each_at_the_beginning_of_a_line_of_the_cache()
         arena.moved(torch.zeros(1))
 
 
-@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="this system has no huge pages to ask for")
-def test_the_system_is_asked_for_huge_pages() -> None:
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage/enabled").is_file(), reason="this system has no huge pages to ask for")
+def test_the_system_is_asked_for_huge_pages_of_private_memory() -> None:
     x = huge.empty((32 << 20,), torch.uint8).fill_(1)
     smaps = Path("/proc/self/smaps").read_text(encoding="ascii")
     for entry in re.split(r"\n(?=[0-9a-f]+-[0-9a-f]+ )", smaps):
-        start, end = (int(place, 16) for place in entry.split(maxsplit=1)[0].split("-"))
+        place, access = entry.split(maxsplit=2)[:2]
+        start, end = (int(each, 16) for each in place.split("-"))
         if start <= x.data_ptr() < end:
-            assert "hg" in entry.split("VmFlags:")[1].split()
+            assert access == "rw-p" and "hg" in entry.split("VmFlags:")[1].split()
             return
     raise AssertionError("the memory is in no mapping")

@@ -33,6 +33,14 @@ def test_special_ids_say_nothing_and_interrupt_nothing(spelled):
     assert pieces(spelled, [spelled.special.bos, first, spelled.special.eot, second]) == (["", "", "", "é"], "")
 
 
+def test_ids_behind_the_vocabulary_say_nothing_and_interrupt_nothing(spelled):
+    """Models whose tables were filled up to a round number have such rows, and an untrained one chooses them."""
+    decoder = IncrementalDecoder(spelled)
+    first, second = (spelled.encode("é")[0], spelled.encode("é")[-1])
+    assert first != second, "this vocabulary spells é with two ids"
+    assert decoder.push(first) + decoder.push(spelled.vocab_size) + decoder.push(10**6) + decoder.push(second) == "é"
+
+
 def test_the_pieces_of_random_ids_join_to_what_decode_says(trained, spelled):
     chance = random.Random(7)
     for tokenizer in (trained, spelled):

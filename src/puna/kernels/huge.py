@@ -40,7 +40,8 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     num_bytes = prod(shape) * dtype.itemsize
     if num_bytes < _LEAST or not hasattr(mmap, "MADV_HUGEPAGE"):
         return torch.empty(shape, dtype=dtype)
-    memory = mmap.mmap(-1, num_bytes)
+    # Private: memory that processes share is of another kind, with settings of its own, and mostly never in huge pages.
+    memory = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     try:
         memory.madvise(mmap.MADV_HUGEPAGE)
     except OSError:
