@@ -4,8 +4,8 @@
 
 The reference models are made at the first run (`--cache`; 5 GB, some minutes); `--models` takes others. Puna is what `puna.load` gives of
 the bf16 directory and of those that `puna quantize` writes. Peers: llama.cpp, in a build of the user's (docs/benchmarks.md), each kind of
-weights with its fastest flags; `transformers`, to `--transformers-most` tokens. Timed are the `--steps` tokens that end at a context; the
-prompt is not. Puna and `transformers` choose the likeliest token, llama.cpp's program none.
+weights with its fastest flags; vLLM; `transformers`, to `--transformers-most` tokens. Timed are the `--steps` tokens that end at a
+context; the prompt is not. Puna, vLLM and `transformers` choose the likeliest token, llama.cpp's program none.
 
 Rounds are interleaved, so that a neighbour on the machine hits all contestants alike, and memory is read in each: what that rate allows is
 printed too. Figures are medians over rounds, headlines the medians of each round's ratio of Puna to the best peer of as many bits.
@@ -95,7 +95,7 @@ def main(line: Sequence[str] | None = None) -> None:
                 bits = {kind: stored_bits(quantized(directory, kind)) for kind in options.puna}
                 figures["models"][field.name] = {str(each): speed(field, each, bits, options, say) for each in options.contexts}
         if options.chunks:
-            options.transformers = None  # it computes the bf16 weights as they are
+            options.transformers = options.vllm = None  # they compute the bf16 weights as they are
             told = figures["fidelity"] = {}
             for field, directory in fields(options, options.fidelity_models or [copy_nano(options.cache)]):
                 told[field.name] = fidelity(field, directory, options, say)

@@ -37,6 +37,10 @@ _WORDS = (
 ).split()
 
 
+class Unmeasurable(Exception):
+    """A server that answers nothing, or an error before any load."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """One request: seconds from its start, tokens (pieces of text) that came, and what went wrong."""
@@ -170,7 +174,7 @@ async def capacity(client: httpx.AsyncClient, url: str, clients: int, seconds: f
         while time.perf_counter() < deadline:
             outcome = await ask(client, url, question(rng), tokens, leaves=False)
             if outcome.error:
-                raise SystemExit(f"{url} cannot be measured: {outcome.error}")
+                raise Unmeasurable(f"{url} cannot be measured: {outcome.error}")
             ended += time.perf_counter() < deadline
 
     async with asyncio.TaskGroup() as group:
@@ -213,7 +217,7 @@ async def measure(options: argparse.Namespace) -> list[Report]:
             show(f"{url}: capacity, {options.warm:g} s")
             found = await capacity(client, url, options.clients, options.warm, options.tokens, options.seed)
             if not found:
-                raise SystemExit(f"{url} ended no request in {options.warm:g} s: give it more with --warm")
+                raise Unmeasurable(f"{url} ended no request in {options.warm:g} s: give it more with --warm")
             rate = options.rate or options.share * (reports[0].capacity if reports else found)
             reports.append(Report(url, found, rate, options.seconds))
             await load(client, reports[-1], pid, options)
@@ -259,7 +263,10 @@ def main() -> None:
     parser.add_argument("--leave", type=float, default=0.05, help="share of requests that leave after a token; default: %(default)s")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    reports = asyncio.run(measure(options))
+    try:
+        reports = asyncio.run(measure(options))
+    except* Unmeasurable as failures:
+        parser.exit(1, f"{failures.exceptions[0]}\n")
     show("")
     for report in reports:
         print(card(report))

@@ -16,13 +16,14 @@ from peers import llama_cpp, puna_side, shapes
 from peers.llama_cpp import Flags, LlamaCpp, PeerError
 from peers.puna_side import PunaSide
 from peers.rounds import Rate, Rates, contest
+from peers.vllm_side import VllmSide
 from puna.checkpoint.stored import read_config
 from puna.config import ModelConfig
 from puna.kernels import native
 
 # What competes with what: about the same bits a weight.
 CLASSES = {
-    "16 bits": ("Puna bf16", "llama.cpp bf16", "transformers"),
+    "16 bits": ("Puna bf16", "llama.cpp bf16", "vLLM", "transformers"),
     "8 bits": ("Puna int8", "Puna int8-g32", "llama.cpp Q8_0"),
     "4 bits": ("Puna int4", "Puna int4-dense", "Puna int4-all", "llama.cpp Q4_0", "llama.cpp Q4_K_M"),
 }
@@ -43,6 +44,7 @@ def parser(description: str, rounds: int) -> argparse.ArgumentParser:
     made.add_argument(
         "--transformers", choices=["auto", "bfloat16", "float32"], help="enter `transformers`; auto: in the faster of the two"
     )
+    made.add_argument("--vllm", type=Path, metavar="PYTHON", help="enter vLLM, from the environment of this python (docs/benchmarks.md)")
     made.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of every contestant")
     made.add_argument("--rounds", type=int, default=rounds)
     made.add_argument("--json", action="store_true", help="print the JSON line alone")
@@ -59,11 +61,12 @@ class Field:
     llama: LlamaCpp | None
     ggufs: dict[str, Path]
     transformers: Any  # a TransformersSide, or None
+    vllm: VllmSide | None
     flags: dict[str, Flags] = field(default_factory=dict)
 
     def rates(
         self,
-        ours: Callable[[PunaSide, int], float],
+        ours: Callable[[PunaSide | VllmSide, int], float],
         llamas: Callable[[LlamaCpp, Path], tuple[float, Flags]],
         theirs: Callable[[Any, int], float] | None,
     ) -> dict[str, Rate]:
@@ -71,6 +74,8 @@ class Field:
         found: dict[str, Rate] = {f"Puna {kind}": lambda place, side=side: ours(side, place) for kind, side in self.puna.items()}
         for kind, path in self.ggufs.items():
             found[f"llama.cpp {kind}"] = lambda place, name=f"llama.cpp {kind}", path=path: self._remembered(name, llamas, path)
+        if (vllm := self.vllm) is not None:
+            found["vLLM"] = lambda place: ours(vllm, place)
         if self.transformers is not None and theirs is not None:
             found["transformers"] = lambda place: theirs(self.transformers, place)
         return found
@@ -102,7 +107,8 @@ def fields(options: argparse.Namespace, directories: Iterable[Path], streams: in
             from peers.transformers_side import TransformersSide
 
             peer = TransformersSide(directory, None if options.transformers == "auto" else options.transformers)
-        yield Field(directory.name.removesuffix("-bf16"), read_config(directory), ours, llama, ggufs, peer), directory
+        vllm = VllmSide(options.vllm, directory, streams, options.threads) if options.vllm else None
+        yield Field(directory.name.removesuffix("-bf16"), read_config(directory), ours, llama, ggufs, peer, vllm), directory
 
 
 @contextmanager
