@@ -176,15 +176,20 @@ template <int R, int C>
 inline void score_tile(const float *q, const float *keys, int64_t H, float *scores) {
     typename V::F sum[R][C];
     UNROLL for (int r = 0; r < R; r++) UNROLL for (int c = 0; c < C; c++) sum[r][c] = V::zero();
-    for (int64_t h = 0; h < H; h += V::width) {
-        const int64_t count = least(V::width, H - h);
+    int64_t h = 0;
+    for (; h + V::width <= H; h += V::width) {
         typename V::F rows[R];
-        UNROLL for (int r = 0; r < R; r++) rows[r] = load_rest(q + r * H + h, 1.0f, count);
+        UNROLL for (int r = 0; r < R; r++) rows[r] = V::load(q + r * H + h);
         UNROLL for (int c = 0; c < C; c++) {
-            const typename V::F key = load_rest(keys + c * H + h, 1.0f, count);
+            const typename V::F key = V::load(keys + c * H + h);
             UNROLL for (int r = 0; r < R; r++) sum[r][c] = V::fma(rows[r], key, sum[r][c]);
         }
     }
+    if (h < H)
+        for (int c = 0; c < C; c++) {
+            const typename V::F key = load_some(keys + c * H + h, H - h);
+            for (int r = 0; r < R; r++) sum[r][c] = V::fma(load_some(q + r * H + h, H - h), key, sum[r][c]);
+        }
     UNROLL for (int r = 0; r < R; r++) {
         if constexpr (C == 4) V::sum4(sum[r], scores + r * kSpan);
         else UNROLL for (int c = 0; c < C; c++) scores[r * kSpan + c] = V::sum(sum[r][c]);
