@@ -20,7 +20,7 @@ class Worker:
         llm = LLM(
             model=directory,
             dtype="bfloat16",
-            enforce_eager=True,  # compiling did not pay on a CPU
+            enforce_eager=True,
             enable_prefix_caching=False,
             max_model_len=longest,
             max_num_batched_tokens=max(4096, longest),

@@ -142,3 +142,13 @@ def test_a_model_is_made_once(program: Program, tmp_path: Path, monkeypatch: pyt
     assert shapes.make_model("mid-a", tmp_path) == directory and len(made) == 1
     model = load_model(directory, "bfloat16")
     assert model.config.chunk == 8192 and model.config.floor_scale == 8192 and model.config.num_experts == 16
+
+
+def test_a_python_without_vllm_is_told(program: Program, tiny_directory: Path, tmp_path: Path) -> None:
+    line = [*LINE, "--models", str(tiny_directory), "--puna", "bf16", "--chunks", "0"]
+    with pytest.raises(SystemExit, match="--vllm .*no-python does not run"):
+        program("decode")["main"]([*line, "--vllm", str(tmp_path / "no-python")])
+    (tmp_path / "python").write_text("#!/bin/sh\necho no vllm here >&2\nexit 1\n", encoding="utf-8")
+    (tmp_path / "python").chmod(0o755)
+    with pytest.raises(SystemExit, match="vLLM ended:\n  no vllm here"):
+        program("decode")["main"]([*line, "--vllm", str(tmp_path / "python")])

@@ -164,14 +164,10 @@ def _experts(experts: Experts | PackedExperts) -> FeedForwardWeights:
     if isinstance(experts, PackedExperts):
         return FeedForwardWeights(gate=experts.gate, up=experts.up, down=experts.down)
     for parameter in (experts.w_gate_up, experts.w_down):
-        if not _is_output_major(parameter):  # somebody gave the parameter new memory
+        if parameter.stride(1) != 1:  # somebody gave the parameter new memory
             parameter.data = parameter.data.transpose(1, 2).contiguous().transpose(1, 2)
     gate, up = experts.w_gate_up.detach().transpose(1, 2).chunk(2, dim=1)
     return FeedForwardWeights(gate=gate, up=up, down=experts.w_down.detach().transpose(1, 2))
-
-
-def _is_output_major(experts: Tensor) -> bool:
-    return experts.stride(1) == 1
 
 
 def _flat(pieces: Sequence[Piece], per_page: int) -> Pieces:

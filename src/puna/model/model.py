@@ -4,7 +4,6 @@ Letters: T tokens, D model width, V vocabulary, M tiles.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from puna.config import ModelConfig
@@ -31,10 +30,9 @@ class Model(nn.Module):
 
     def embed(self, batch: Batch) -> Tensor:
         """The rows `[T, D]` that the decoder reads: embedded tokens, and vision rows in the places of patches."""
-        embedded_TD = F.embedding(batch.token_ids, self.text.embed.weight)
         is_patch_T = batch.token_ids == self.config.patch_id
         rows_RD = batch.vision_rows if batch.tiles is None else self.embed_tiles(batch.tiles)
-        return embedded_TD if rows_RD is None and not is_patch_T.any() else fuse(embedded_TD, is_patch_T, rows_RD)
+        return fuse(self.text.embed(batch.token_ids), is_patch_T, rows_RD)
 
     def embed_tiles(self, tiles: Tensor) -> Tensor:
         """Vision rows `[M * tokens_per_tile, D]` of tiles `[M, 3, h, w]`, ready to stand in for patch tokens."""
