@@ -57,6 +57,10 @@ async def answer(engine: AsyncEngine, request: Request) -> list[int]:
     return [token.id async for token in engine.stream(request)]
 
 
+async def followed(engine: AsyncEngine, generation: Generation) -> list[int]:
+    return [token.id async for token in engine.follow(generation)]
+
+
 def test_twenty_streams_at_once_are_those_alone(model: Model) -> None:
     async def main() -> list[list[int]]:
         async with opened(model, num_global=20, num_local=6) as engine:
@@ -170,7 +174,8 @@ def test_what_is_nobodys_fault_is_told_to_all_and_the_engine_lives_on(model: Mod
 def test_closing_with_work_under_way_ends_every_stream(model: Model) -> None:
     async def main() -> None:
         engine = AsyncEngine(engine_with_pages(model, **PAGES, max_streams=2))
-        tasks = [asyncio.create_task(answer(engine, ENDLESS)) for _ in range(4)]  # two of them wait
+        entered = [await engine.submit(ENDLESS) for _ in range(4)]  # two of them wait
+        tasks = [asyncio.create_task(followed(engine, generation)) for generation in entered]
         await until(lambda: engine.engine.counters.tokens_sampled > 5)
         await engine.close()
         taken = await asyncio.wait_for(asyncio.gather(*tasks), 10)
