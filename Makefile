@@ -1,10 +1,10 @@
-# Eight verbs: setup, serve, test, check, clients, schemathesis, bench, speedrun. Each sets up what it needs from pinned requirements.
+# Nine verbs: setup, serve, test, check, arm, clients, schemathesis, bench, speedrun. Each sets up what it needs from pinned requirements.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup serve test check clients schemathesis bench speedrun clean
+.PHONY: setup serve test check arm clients schemathesis bench speedrun clean
 
 setup: $(VENV)/.ready
 
@@ -17,6 +17,16 @@ test: $(VENV)/.ready-test
 check: $(VENV)/.ready-test
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# The kernels' own checks on an emulated Arm processor, as built for users and sanitized. Needs cmake and Debian's g++-aarch64-linux-gnu and
+# qemu-user.
+arm:
+	set -e; for how in TESTS SANITIZE; do \
+		cmake -S native -B native/build/arm/$$how -DPUNA_$$how=ON -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+			-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++; \
+		cmake --build native/build/arm/$$how --target puna_native_check --parallel 2; \
+		ASAN_OPTIONS=detect_leaks=0 qemu-aarch64 -cpu max -L /usr/aarch64-linux-gnu native/build/arm/$$how/puna_native_check neon; \
+	done
 
 # Other people's clients on a server with the shipped model, from an environment of their own: they do not all go with our own pins.
 clients: setup .venv-clients/.ready

@@ -7,7 +7,9 @@
 #include <atomic>
 #include <cstring>
 
-#if defined(PUNA_HAS_NEON) && defined(__linux__)
+#if defined(PUNA_HAS_X86)
+#include <cpuid.h>
+#elif defined(PUNA_HAS_NEON) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
 
@@ -18,7 +20,9 @@ namespace {
 bool runs_here(const Kernels &kernels) {
 #if defined(PUNA_HAS_X86)
     __builtin_cpu_init();
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    unsigned a, b, c = 0, d; // gcc before 11 and clang before 18 know no "f16c"
+    const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+    const bool avx2 = f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (&kernels == &kAvx2) return avx2;
     if (&kernels == &kAvx512)
         return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&

@@ -44,9 +44,29 @@ struct V {
         const I exponent = _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23);
         return _mm512_mul_ps(a, _mm512_castsi512_ps(exponent));
     }
-    static float sum(F a) { return _mm512_reduce_add_ps(a); }
+    // Halves, quarters, then two by two: the order of all sums here.
+    static float sum(F a) {
+        const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+        __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+        four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+    }
 
-    static void sum4(const F (&x)[4], float *to) { UNROLL for (int i = 0; i < 4; i++) to[i] = sum(x[i]); }
+    // Four vectors, each down to four numbers, side by side.
+    static F quarters(const F (&x)[4]) {
+        F pair[2];
+        UNROLL for (int i = 0; i < 2; i++)
+            pair[i] = add(_mm512_shuffle_f32x4(x[2 * i], x[2 * i + 1], 0x44), _mm512_shuffle_f32x4(x[2 * i], x[2 * i + 1], 0xee));
+        return add(_mm512_shuffle_f32x4(pair[0], pair[1], 0x88), _mm512_shuffle_f32x4(pair[0], pair[1], 0xdd));
+    }
+    static F twos(F a, F b) { return add(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee)); }
+    static F ones(F a, F b) { return add(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd)); }
+
+    static void sum4(const F (&x)[4], float *to) {
+        const F four = quarters(x), two = twos(four, four), one = ones(two, two); // quarter i holds sum i four times
+        const __m512i firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
+        _mm_storeu_ps(to, _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, one)));
+    }
 
     static I zero_int() { return _mm512_setzero_si512(); }
     static I set_int(int32_t value) { return _mm512_set1_epi32(value); }

@@ -41,10 +41,13 @@ struct V {
     static F times_power_of_two(F a, F n) {
         return vmulq_f32(a, vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23)));
     }
-    static float sum(F a) { return vaddvq_f32(a); }
+    static float sum(F a) {
+        const F pairs = vpaddq_f32(a, a);
+        return vgetq_lane_f32(vpaddq_f32(pairs, pairs), 0);
+    }
 
     static void sum4(const F (&x)[4], float *to) {
-        for (int i = 0; i < 4; i++) to[i] = sum(x[i]);
+        vst1q_f32(to, vpaddq_f32(vpaddq_f32(x[0], x[1]), vpaddq_f32(x[2], x[3])));
     }
 
     static I zero_int() { return vdupq_n_s32(0); }
