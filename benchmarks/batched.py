@@ -9,32 +9,30 @@ Prints a card, one JSON line last.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from peers.field import MACHINE, Field, card, fields, made_models, parser, run_case
-from peers.limits import fast_kinds, products_limit, read_rate, step_bytes
-from peers.puna_side import quantized, stored_bits
+from peers.limits import fast_kinds, products_limit, weights_limits
+from peers.puna_side import quantized
 from peers.rounds import Rate
 
 
-def limits_of(field: Field, streams: int, bits: dict[str, float], kinds: tuple[str, ...]) -> dict[str, Rate]:
-    found: dict[str, Rate] = {
-        f"memory read, {kind} at {each:.2f} bits": lambda place, each=each: streams * read_rate() / step_bytes(field.config, each, streams)
-        for kind, each in bits.items()
-    }
+def limits_of(field: Field, streams: int, directories: dict[str, Path], kinds: tuple[str, ...]) -> dict[str, Rate]:
+    found = weights_limits(directories, streams)
     for kind in kinds:
         found[f"torch's {kind} products"] = lambda place, kind=kind: products_limit(field.config, streams, streams, kind)
     return found
 
 
-def speed(field: Field, streams: int, bits: dict[str, float], kinds: tuple[str, ...], options: Any, say: Any) -> dict[str, Any]:
+def speed(field: Field, streams: int, directories: dict[str, Path], kinds: tuple[str, ...], options: Any, say: Any) -> dict[str, Any]:
     contestants = field.rates(
         lambda side, place: side.decode(streams, options.context, options.steps),
         lambda llama, path: llama.batched(path, streams, options.context, options.steps),
         lambda side, place: side.decode(streams, options.context, options.steps),
     )
     title = f"{field.name}, {streams} streams, the last {options.steps} tokens of {options.context:,}"
-    limits = limits_of(field, streams, bits, kinds)
+    limits = limits_of(field, streams, directories, kinds)
     return run_case(title, contestants, limits, field.flags, options.rounds, say)
 
 
@@ -47,8 +45,8 @@ def main(line: Sequence[str] | None = None) -> None:
     with card(options, "batched") as (say, figures):
         kinds = fast_kinds()
         for field, directory in fields(options, made_models(options), options.streams):
-            bits = {kind: stored_bits(quantized(directory, kind)) for kind in options.puna}
-            many, one = (speed(field, streams, bits, kinds, options, say) for streams in (options.streams, 1))
+            directories = {kind: quantized(directory, kind) for kind in options.puna}
+            many, one = (speed(field, streams, directories, kinds, options, say) for streams in (options.streams, 1))
             gains = {
                 name: round(rates["median"] / one["tokens_per_s"][name]["median"], 2)
                 for name, rates in many["tokens_per_s"].items()

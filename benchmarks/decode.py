@@ -22,10 +22,9 @@ from typing import Any
 
 from peers import quality
 from peers.field import Field, card, fields, made_models, parser, run_case
-from peers.limits import read_rate, step_bytes
+from peers.limits import weights_limits
 from peers.llama_cpp import PeerError
 from peers.puna_side import PunaSide, quantized, stored_bits
-from peers.rounds import Rate
 from peers.shapes import copy_nano
 
 from puna.evals.likeness import SAMPLE
@@ -34,15 +33,7 @@ from puna.tokens.bpe import Tokenizer
 CHUNK = 256  # the nano's own, and llama.cpp knows no other than 8,192
 
 
-def memory_limits(field: Field, bits: dict[str, float]) -> dict[str, Rate]:
-    """Tokens/s that reading the weights allows, by kind; keys and values left out."""
-    return {
-        f"memory read, {kind} at {each:.2f} bits": lambda place, each=each: read_rate() / step_bytes(field.config, each, streams=1)
-        for kind, each in bits.items()
-    }
-
-
-def speed(field: Field, context: int, bits: dict[str, float], options: Any, say: Any) -> dict[str, Any]:
+def speed(field: Field, context: int, directories: dict[str, Path], options: Any, say: Any) -> dict[str, Any]:
     steps = min(options.steps, context - 1)
     contestants = field.rates(
         lambda side, place: side.decode(1, context, steps),
@@ -50,7 +41,7 @@ def speed(field: Field, context: int, bits: dict[str, float], options: Any, say:
         (lambda side, place: side.decode(1, context, steps)) if context <= options.transformers_most else None,
     )
     title = f"{field.name}, the last {steps} tokens of {context:,}"
-    return run_case(title, contestants, memory_limits(field, bits), field.flags, options.rounds, say)
+    return run_case(title, contestants, weights_limits(directories, streams=1), field.flags, options.rounds, say)
 
 
 def fidelity(field: Field, directory: Path, options: Any, say: Any) -> dict[str, Any]:
@@ -92,8 +83,8 @@ def main(line: Sequence[str] | None = None) -> None:
     with card(options, "decode") as (say, figures):
         if options.contexts:
             for field, directory in fields(options, made_models(options)):
-                bits = {kind: stored_bits(quantized(directory, kind)) for kind in options.puna}
-                figures["models"][field.name] = {str(each): speed(field, each, bits, options, say) for each in options.contexts}
+                kinds = {kind: quantized(directory, kind) for kind in options.puna}
+                figures["models"][field.name] = {str(each): speed(field, each, kinds, options, say) for each in options.contexts}
         if options.chunks:
             options.transformers = options.vllm = None  # they compute the bf16 weights as they are
             told = figures["fidelity"] = {}

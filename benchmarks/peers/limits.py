@@ -1,13 +1,18 @@
 """What the machine can do: reading memory, and products at the row counts that tokens really give the matrices."""
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
+from peers.rounds import Rate
+from puna.checkpoint import open_model
 from puna.config import ModelConfig
-from puna.model.count import count_parameters
+from puna.kernels import huge
+from puna.model.count import TEXT_PARTS, count_parameters, part_of
 
 _MEASURE_S = 0.15
 _READ_BYTES = 256 << 20  # more than caches hold
@@ -16,8 +21,16 @@ KINDS = ("float32", "bfloat16", "int8")
 
 def read_rate() -> float:
     """Bytes/s of reading memory, by all of torch's threads."""
-    much = torch.ones(_READ_BYTES // 4)
+    much = huge.empty((_READ_BYTES // 4,), torch.float32).fill_(1.0)  # where pages are small, looking them up costs a fifth
     return much.nbytes / _best_seconds(much.sum)
+
+
+def weights_limits(directories: Mapping[str, Path], streams: int) -> dict[str, Rate]:
+    """Tokens/s that reading the weights allows steps of `streams` tokens, by kind; keys and values left out."""
+    read = {kind: step_bytes(directory, streams) for kind, directory in directories.items()}
+    return {
+        f"memory read, {kind}'s {each / 1e6:,.0f} MB": lambda place, each=each: streams * read_rate() / each for kind, each in read.items()
+    }
 
 
 def product_rate(rows: int, width: int, outputs: int, kind: str) -> float:
@@ -36,13 +49,18 @@ def fast_kinds() -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if rates[kind] >= rates["float32"])
 
 
-def step_bytes(config: ModelConfig, bits: float, streams: int) -> float:
-    """Weights that a step of `streams` tokens reads, at so many bits each: of E experts, as many as so many random choices hit."""
-    counts = count_parameters(config)
-    experts = config.num_experts
-    hit = experts * (1 - (1 - 1 / experts) ** streams) if experts else 0.0
-    shared = counts.active_without_embedding - counts.active_routed
-    return (shared + counts.active_routed * hit) * bits / 8
+def step_bytes(directory: Path, streams: int) -> float:
+    """What a step of `streams` tokens reads of the weights in `directory`, as they are stored there: of E experts, as many as so many
+    random choices hit; of the embedding, next to nothing.
+    """
+    sizes: Counter[str] = Counter()
+    with open_model(directory) as stored:
+        for name in stored.shapes:
+            sizes[part_of(name)] += stored.num_bytes(name)
+        experts = stored.config.num_experts
+    routed = sizes["routed experts"]
+    hit = 1 - (1 - 1 / experts) ** streams if experts else 0.0
+    return sum(sizes[part] for part in TEXT_PARTS) - sizes["embedding"] - routed * (1 - hit)
 
 
 def products_limit(config: ModelConfig, tokens: int, head_rows: int, kind: str) -> float:

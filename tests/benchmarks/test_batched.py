@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from puna.testing.models import tiny_config
+from puna.checkpoint import open_model
+from puna.model.count import count_parameters
 
 LINE = ["--threads", "1", "--rounds", "2", "--streams", "4", "--context", "20", "--steps", "4", "--transformers", "float32"]
 
@@ -40,10 +40,16 @@ def test_tokens_of_all_streams_count_and_too_little_memory_is_told(
         side.decode(streams=3, context=20, steps=5)
 
 
-def test_a_step_reads_the_experts_that_its_tokens_hit(program: Callable[[str], dict[str, Any]]) -> None:
+def test_a_step_reads_the_experts_that_its_tokens_hit(program: Callable[[str], dict[str, Any]], tiny_directory: Path) -> None:
     from peers.limits import step_bytes
+    from peers.puna_side import quantized
 
-    config = replace(tiny_config(), num_experts=4)
-    one, many = step_bytes(config, 8, streams=1), step_bytes(config, 8, streams=1000)
-    routed = 3 * config.width * config.expert_width * len(config.moe_layers)
-    assert many - one == pytest.approx(3 * routed) and step_bytes(config, 4, streams=1) == one / 2
+    with open_model(tiny_directory) as stored:
+        config = stored.config
+    counts = count_parameters(config)
+    assert config.num_experts > 1
+    one, many = (step_bytes(tiny_directory, streams) for streams in (1, 1000))
+    assert one == pytest.approx(2 * counts.active_without_embedding)
+    assert many - one == pytest.approx(2 * (counts.parts["routed experts"] - counts.active_routed))
+    mixed = step_bytes(quantized(tiny_directory, "int4-all"), 1)  # its norms and routers stay as they are
+    assert 4.5 < 16 * mixed / one < 6

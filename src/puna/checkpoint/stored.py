@@ -20,7 +20,7 @@ from puna.checkpoint.errors import CheckpointError
 from puna.checkpoint.names_hf import to_hf_name
 from puna.checkpoint.processor_hf import max_tiles_from
 from puna.checkpoint.quantized import Quantized, Scheme, dequantize
-from puna.checkpoint.shards import KINDS, ShardedTensors, read_json
+from puna.checkpoint.shards import KINDS, ShardedTensors, TensorInfo, read_json
 from puna.config import ModelConfig
 from puna.model import Model
 
@@ -74,10 +74,18 @@ class StoredModel:
             except CheckpointError as error:
                 raise CheckpointError(f"{self.directory}: {error}") from error
 
+    def num_bytes(self, name: str) -> int:
+        """What our tensor takes in the files, scales and shapes of integers included."""
+        if name not in self.matrices:
+            return self._info(name).num_bytes
+        return sum(self.files.tensors[part].num_bytes for matrix, _ in self.matrices[name] for part in matrix.names)
+
+    def _info(self, name: str) -> TensorInfo:
+        return self.files.tensors[to_hf_name(name, text_only=self.config.vision is None)]
+
     def storage(self) -> Storage:
         """What the weights take, told from the files' headers and sizes."""
         words = {KINDS[dtype]: word for word, dtype in FLOATS.items()}
-        text_only = self.config.vision is None
         numbers: Counter[str] = Counter()
         sizes: Counter[str] = Counter()
         for name, shape in self.shapes.items():
@@ -86,7 +94,7 @@ class StoredModel:
                 numbers[kind] += torch.Size(matrix.shape).numel()
                 sizes[kind] += sum(self.files.tensors[part].num_bytes for part in matrix.names)
             if name not in self.matrices:
-                info = self.files.tensors[to_hf_name(name, text_only=text_only)]
+                info = self._info(name)
                 numbers[words[info.kind]] += torch.Size(shape).numel()
                 sizes[words[info.kind]] += info.num_bytes
         files = {info.file for info in self.files.tensors.values()}
