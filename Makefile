@@ -1,10 +1,11 @@
-# Nine verbs: setup, serve, test, check, arm, clients, schemathesis, bench, speedrun. Each sets up what it needs from pinned requirements.
+# Ten verbs: setup, serve, test, check, arm, clients, agents, schemathesis, bench, speedrun.
+# Each sets up what it needs from pinned requirements.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup serve test check arm clients schemathesis bench speedrun clean
+.PHONY: setup serve test check arm clients agents schemathesis bench speedrun clean
 
 setup: $(VENV)/.ready
 
@@ -37,6 +38,18 @@ clients: setup .venv-clients/.ready
 	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile -r requirements-clients.txt
 	touch $@
 
+# Coding agents (over 1 GB, by npm) on a server with a scripted model. What two of them do after an install is called by name: npm may not.
+agents: $(VENV)/.ready-test .agents/.ready
+	PUNA_AGENTS=.agents $(BIN)/python -m pytest tests/agents
+
+.agents/.ready: tests/agents/package.json
+	mkdir -p .agents
+	cp tests/agents/package.json .agents
+	npm install --prefix .agents --ignore-scripts --no-audit --no-fund
+	cd .agents/node_modules/@anthropic-ai/claude-code && node install.cjs
+	cd .agents/node_modules/opencode-ai && node postinstall.mjs
+	touch $@
+
 # Ten times the requests, made of our own description, that the tests try.
 schemathesis: $(VENV)/.ready-test
 	PUNA_SCHEMATHESIS_CASES=2000 $(BIN)/python -m pytest tests/serve/test_schemathesis.py
@@ -49,7 +62,7 @@ speedrun: setup
 	$(BIN)/puna train recipes/speedrun.py --out runs/speedrun $(if $(SIZE),--set size=$(SIZE)) $(if $(wildcard runs/speedrun),--resume)
 
 clean:
-	rm -rf $(VENV) .venv-clients
+	rm -rf $(VENV) .venv-clients .agents
 
 # The C++ kernels are built on the way if there is a compiler; a change to one builds them again.
 $(VENV)/.ready: requirements.txt pyproject.toml $(wildcard native/CMakeLists.txt native/include/* native/src/*)

@@ -144,11 +144,11 @@ async def test_a_grammar_holds_all_choices() -> None:
         (dict(messages=HELLO, temperature=3), SamplingError, "temperature=3"),
         (dict(messages=HELLO, logit_bias={9999: 1}), SamplingError, "logit_bias"),
         (dict(messages=HELLO, max_tokens=0), RequestError, "max_tokens=0"),
-        (dict(messages=HELLO, max_tokens=5000), ContextError, "at most 4,068 are left"),
-        (dict(messages=(Message("user", (Text("x" * 5000),)),)), ContextError, "the context ends at 4,096"),
+        (dict(messages=HELLO, max_tokens=5000), ContextError, "at most 4068 are left"),
+        (dict(messages=(Message("user", (Text("x" * 5000),)),)), ContextError, "maximum context length is 4096 tokens"),
         (dict(prompt_ids=()), RequestError, "non-empty"),
         (dict(prompt_ids=(5000,)), RequestError, "0 to 383"),
-        (dict(prompt_ids=(1,) * 5000), ContextError, "the prompt has 5,000 tokens"),
+        (dict(prompt_ids=(1,) * 5000), ContextError, "the prompt has 5000 tokens"),
     ],
 )
 async def test_what_can_never_be_answered_is_refused_before_the_line(pipeline: Pipeline, options: Any, kind: type, words: str) -> None:

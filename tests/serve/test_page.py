@@ -43,6 +43,8 @@ async def test_the_page_loads_only_from_its_own_server() -> None:
     assert policy["media-src"] == "blob:"  # videos that the visitor brought, and none from anywhere
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Cache-Control"] == "no-cache"
+    head = await AppClient(ScriptedPipeline("Yes")).http.head("/")  # with which clients see whether anybody is there
+    assert (head.status_code, head.content) == (200, b"")
 
 
 @pytest.mark.anyio

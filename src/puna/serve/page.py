@@ -71,7 +71,8 @@ def mount(app: FastAPI, web: Path) -> None:
     """Adds `/`, `/web/...` and the headers of every answer."""
     starters = load_starters(web / "starters")
 
-    @app.get("/", include_in_schema=False)
+    # HEAD, too: Claude Code begins with it, to see whether anybody is there.
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def index() -> Response:
         return FileResponse(web / "index.html")
 

@@ -470,7 +470,7 @@ async def test_a_prompt_beyond_the_context_is_refused_and_never_cut() -> None:
     pipeline = ScriptedPipeline("Yes", config=replace(preset("scout-nano"), max_positions=25))
     client = AppClient(pipeline)
     message = assert_error(await client.chat(), 400, "context_length_exceeded", "messages")
-    assert "25 tokens" in message
+    assert "25 tokens" in message and "maximum context length is 25 tokens" in message  # the words that clients look for
     assert pipeline.requests == []
 
 

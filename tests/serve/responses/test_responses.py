@@ -23,6 +23,10 @@ from puna.testing.videos import mp4
 pytestmark = pytest.mark.anyio
 
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": False}
+DEEP: dict[str, Any] = {"type": "object"}
+for _ in range(Limits().schema_depth):
+    DEEP = {"not": DEEP}
+FAR = {"type": "namespace", "name": "far", "description": "", "tools": [{"type": "function", "name": "weather", "parameters": DEEP}]}
 CALL = ToolCall("weather", {"place": "Cusco"}, "call_1")
 EVENT: TypeAdapter[Any] = TypeAdapter(theirs.ResponseStreamEvent)
 # What OpenAI's responses have on the wire, and Open Responses demands, though the client's types leave it out.
@@ -132,6 +136,33 @@ async def test_text_and_calls_in_a_stream_are_items_in_order(tmp_path) -> None:
     assert types(arguments) == ["function_call_arguments.delta", "function_call_arguments.done"]
     assert [event["item"] for event in events if event["type"] == "response.output_item.done"] == output
     assert (await client.answer(tools=[WEATHER]))["output"][1]["arguments"] == '{"place":"Cusco"}'
+
+
+async def test_functions_of_a_namespace_are_known_by_their_whole_names(tmp_path) -> None:
+    far = {"type": "namespace", "name": "mcp__far", "description": "Far away.", "tools": [WEATHER | {"description": "Warm or cold?"}]}
+    called = ToolCall("mcp__far.weather", {"place": "Cusco"}, "call_1")
+    client = Client(tmp_path, [called], "It is cold", [CALL], [ToolCall("time", {}, "call_2")])
+    events = await client.told("Cold?", tools=[WEATHER, far], client_metadata={"session_id": "x"})
+    functions = [tool["function"] for tool in client.pipeline.requests[0].ask.tools]
+    assert [(function["name"], function.get("description")) for function in functions] == [
+        ("weather", None), ("mcp__far.weather", "Far away.\nWarm or cold?"),
+    ]  # fmt: skip
+    items = [event["item"] for event in events if event["type"].startswith("response.output_item.")]
+    assert [(item["namespace"], item["name"]) for item in items] == [("mcp__far", "weather")] * 2
+    assert events[-1]["response"]["tools"][1]["tools"][0]["name"] == "weather"
+    result = {"type": "function_call_output", "call_id": "call_1", "output": "2 degrees"}
+    await client.answer([{"role": "user", "content": "Cold?"}, items[-1], result], tools=[far], store=False)
+    assert client.pipeline.requests[-1].messages[1].tool_calls == (called,)
+    for name in ("weather", "time"):  # of no namespace; the second was not even offered
+        (item,) = (await client.answer(tools=[WEATHER, far]))["output"]
+        assert item["name"] == name and "namespace" not in item
+
+
+async def test_a_function_of_a_namespace_can_be_the_one_to_call(client) -> None:
+    far = {"type": "namespace", "name": "far", "description": "", "tools": [WEATHER]}
+    await client.answer(tools=[far], tool_choice={"type": "function", "name": "far.weather"})
+    assert client.pipeline.requests[-1].ask.tool_choice == NamedTool("far.weather")
+    assert_error(await client.ask(tools=[far], tool_choice={"type": "function", "name": "weather"}), 400, "invalid_value", "tool_choice")
 
 
 async def test_a_conversation_goes_on_from_its_id(tmp_path) -> None:
@@ -387,6 +418,9 @@ async def test_the_end_of_the_server_ends_a_background(tmp_path) -> None:
         ({"input": [{"type": "function_call_output", "call_id": "x", "output": "y"}]}, "invalid_value", "input[0].call_id"),
         ({"input": [{"type": "function_call", "call_id": "x", "name": "f", "arguments": "{"}]}, "invalid_value", "input[0].arguments"),
         ({"tools": [{"type": "web_search"}]}, "invalid_value", "tools[0].type"),
+        ({"tools": [{**FAR, "tools": []}]}, "invalid_value", "tools[0].tools"),
+        ({"tools": [{**FAR, "tools": [{"type": "custom", "name": "x"}]}]}, "invalid_value", "tools[0].tools[0].type"),
+        ({"tools": [FAR]}, "schema_too_deep", "tools[0].tools[0].parameters"),
         ({"tool_choice": "required"}, "invalid_value", "tool_choice"),
         ({"tool_choice": {"type": "mcp"}}, "invalid_value", "tool_choice"),
         ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "missing_required_parameter", "text.format.schema"),

@@ -8,6 +8,9 @@ from puna.serve.line import FullLineError
 
 OVERLOADED = 529
 
+# What coding agents look for in a message, to shorten their conversation and ask again: Anthropic's own begins so.
+_TOO_LONG = "prompt is too long"
+
 _TYPES: dict[int, ErrorType] = {
     401: "authentication_error",
     403: "permission_error",
@@ -28,7 +31,8 @@ def status_of(error: ApiError) -> int:
 def failure_of(error: ApiError, request_id: str | None) -> FailureAnswer:
     status = status_of(error)
     kind = _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
-    return FailureAnswer(error=Failure(type=kind, message=error.body.message), request_id=request_id)
+    message = f"{_TOO_LONG}: {error.body.message}" if error.body.code == "context_length_exceeded" else error.body.message
+    return FailureAnswer(error=Failure(type=kind, message=message), request_id=request_id)
 
 
 def failed(error: ApiError) -> JSONResponse:

@@ -44,6 +44,7 @@ from puna.serve.openai.wire import (
     ChunkChoice,
     Delta,
     ForcedTool,
+    Function,
     FunctionCall,
     FunctionDelta,
     ImagePart,
@@ -123,14 +124,19 @@ def _grammar(request: ChatRequest, core: Core) -> Grammar | None:
     return Grammar.json_schema({} if schema is None else schema)
 
 
-def described_tools(tools: Sequence[Tool], core: Core, place: str = ".function") -> tuple[Mapping[str, Any], ...]:
-    """The tools as the client described them. `place`: where in each of them its parameters stand."""
-    if len(tools) > core.limits.tools:
-        message = f"{len(tools)} tools are more than the {core.limits.tools} that this server offers a model; send fewer"
+def described_tools(tools: Sequence[Tool], core: Core) -> tuple[Mapping[str, Any], ...]:
+    """The tools as the client described them."""
+    return described_functions([tool.function for tool in tools], [f"tools[{index}].function" for index in range(len(tools))], core)
+
+
+def described_functions(functions: Sequence[Function], params: Sequence[str], core: Core) -> tuple[Mapping[str, Any], ...]:
+    """`params`: where in the client's body each of the functions stands."""
+    if len(functions) > core.limits.tools:
+        message = f"{len(functions)} tools are more than the {core.limits.tools} that this server offers a model; send fewer"
         raise ApiError(400, message, code="too_many_tools", param="tools")
-    for index, tool in enumerate(tools):
-        check_schema(tool.function.parameters, core.limits, f"tools[{index}]{place}.parameters")
-    return tuple({"type": "function", "function": tool.function.model_dump(exclude_none=True)} for tool in tools)
+    for function, param in zip(functions, params, strict=True):
+        check_schema(function.parameters, core.limits, f"{param}.parameters")
+    return tuple({"type": "function", "function": function.model_dump(exclude={"type"}, exclude_none=True)} for function in functions)
 
 
 def _tools(request: ChatRequest, core: Core) -> tuple[tuple[Mapping[str, Any], ...], pipeline.ToolChoice]:

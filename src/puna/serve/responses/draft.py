@@ -24,6 +24,7 @@ from puna.serve.responses.events import (
     ShownLogprob,
     StreamEvent,
 )
+from puna.serve.responses.namespaces import Named, names_of
 from puna.serve.responses.wire import (
     AnswerItem,
     CallItem,
@@ -54,6 +55,7 @@ class Draft:
 
     def __init__(self, response: ResponseObject, *, has_logprobs: bool, is_streamed: bool) -> None:
         self._response, self._has_logprobs, self._is_streamed = response, has_logprobs, is_streamed
+        self._names = names_of(response.tools)
         self._sequence = 0
         self._pieces: list[str] = []  # of the open message's text
         self._logprobs: list[TokenLogprob] = []
@@ -107,7 +109,9 @@ class Draft:
                 yield from self._said(text, scores)
             case CallBegun(_, index, id, name):
                 yield from self._end_message("completed")
-                item = CallItem(id=self._item_id("fc"), call_id=id, name=name, arguments="", status="in_progress")
+                # A model may call what it was not offered: that has no namespace.
+                namespace, name = self._names.get(name, Named(None, name))
+                item = CallItem(id=self._item_id("fc"), call_id=id, name=name, namespace=namespace, arguments="", status="in_progress")
                 self._calls[index] = self._added(item)
                 yield self._item_event("response.output_item.added", *self._calls[index])
             case CallPiece(_, index, json):

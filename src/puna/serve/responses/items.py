@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from puna.serve.conversation import Conversation, json_arguments
 from puna.serve.errors import ApiError
 from puna.serve.responses.draft import item_id
+from puna.serve.responses.namespaces import Named
 from puna.serve.responses.wire import (
     FunctionCallItem,
     FunctionCallOutputItem,
@@ -114,7 +115,7 @@ class Turns:
             case FunctionCallItem():
                 if item.status != "incomplete":
                     arguments = json_arguments(item.arguments, f"{param}.arguments")
-                    self._calls.append(ToolCall(item.name, arguments, item.call_id))
+                    self._calls.append(ToolCall(Named(item.namespace, item.name).whole, arguments, item.call_id))
             case FunctionCallOutputItem():
                 self.close()
                 parts = [_part(self._conversation, part, f"{param}.output[{index}]") for index, part in enumerate(item.output)]

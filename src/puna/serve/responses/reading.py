@@ -16,13 +16,14 @@ from puna.engine import Grammar, Sampling
 from puna.pipeline import Ask, NamedTool
 from puna.serve.core import Core
 from puna.serve.errors import ApiError, invalid_request
-from puna.serve.openai.chat import described_tools
+from puna.serve.openai.chat import described_functions
 from puna.serve.openai.options import refuse_lonely_stream_options, refuse_unsupported
-from puna.serve.openai.wire import Function, JsonObjectFormat, Tool
+from puna.serve.openai.wire import JsonObjectFormat
 from puna.serve.responses.draft import Draft
 from puna.serve.responses.exchange import ResponseExchange
 from puna.serve.responses.items import ITEMS, Turns, expect, kept_items, response_of_item, with_ids
 from puna.serve.responses.keeper import Keeper
+from puna.serve.responses.namespaces import flat
 from puna.serve.responses.wire import (
     BRANCHES,
     ONLY,
@@ -133,10 +134,8 @@ def _messages(
 
 def _tools(request: ResponseRequest, core: Core) -> tuple[tuple[Mapping[str, Any], ...], pipeline.ToolChoice]:
     """The tools, and which of them may or must be called."""
-    described = [
-        Tool(type="function", function=Function(**tool.model_dump(exclude={"type"}, exclude_none=True))) for tool in request.tools or ()
-    ]
-    tools, given = described_tools(described, core, place=""), request.tool_choice
+    offered = list(flat(request.tools or ()))
+    tools, given = described_functions([each.tool for each in offered], [each.param for each in offered], core), request.tool_choice
     if isinstance(given, str | None):
         if given == "required" and not tools:
             message = "tool_choice=required, but there are no tools to call; send some"

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from puna.serve.openai import wire as openai
-from puna.serve.openai.wire import JsonObjectFormat, TextFormat
+from puna.serve.openai.wire import Function, JsonObjectFormat, TextFormat
 
 
 class Wire(openai.Wire):
@@ -111,8 +111,8 @@ class FunctionCallItem(Wire):
     name: str
     arguments: str
     status: Status | None = None
-    # Clients send earlier answers back as they got them, with fields of other servers empty.
-    namespace: Annotated[None, Field(exclude_if=_is_none)] = None
+    namespace: Annotated[str | None, Field(exclude_if=_is_none)] = None
+    # Clients send earlier answers back as they got them, with a field of other servers empty.
     caller: Annotated[None, Field(exclude_if=_is_none)] = None
 
 
@@ -152,16 +152,24 @@ Input = Annotated[_Items, BeforeValidator(_as_items, json_schema_input_type=str 
 # --- What clients send --------------------------------------------------------------------------------------------------
 
 
-class FunctionTool(Wire):
+class FunctionTool(Function, Wire):
     type: Literal["function"]
+
+
+class NamespaceTool(Wire):
+    """Functions under one name, such as those of one MCP server: the model knows each as "namespace.function"."""
+
+    type: Literal["namespace"]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
+    description: str
+    tools: Annotated[list[FunctionTool], Field(min_length=1)]
+
+
+Tool = Annotated[FunctionTool | NamespaceTool, Field(discriminator="type")]
 
 
 class ForcedFunction(Wire):
-    """The tool that must be called."""
+    """The tool that must be called, one of a namespace by its whole name."""
 
     type: Literal["function"]
     name: str
@@ -254,7 +262,7 @@ class ResponseRequest(Wire):
     min_p: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     repetition_penalty: float | None = Field(default=None, gt=0, le=10, allow_inf_nan=False)
     text: TextConfig | None = None
-    tools: list[FunctionTool] | None = None
+    tools: list[Tool] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
@@ -270,6 +278,7 @@ class ResponseRequest(Wire):
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     prompt_cache_options: dict[str, Any] | None = None
+    client_metadata: dict[str, Any] | None = None  # what Codex tells of itself
 
     # Known, but only with the values of `ONLY`.
     access_programs: Any = None
@@ -296,7 +305,7 @@ ONLY: dict[str, tuple[Any, ...]] = {
 
 # The branches of the unions in a request, which must not show in an error's path.
 BRANCHES = frozenset(
-    {"message", "function_call", "function_call_output", "reasoning", "item_reference"}
+    {"message", "function_call", "function_call_output", "reasoning", "item_reference", "function", "namespace"}
     | {"input_text", "input_image", "input_video", "output_text", "refusal"}
     | {"tool_choice:mode", "tool_choice:function", "tool_choice:allowed_tools"}
     | {"format:text", "format:json_object", "format:json_schema"}
@@ -322,6 +331,7 @@ class CallItem(Wire):
     id: str
     call_id: str
     name: str
+    namespace: Annotated[str | None, Field(exclude_if=_is_none)] = None
     arguments: str
     status: Status
 
@@ -383,7 +393,7 @@ class ResponseObject(Wire):
     temperature: float
     text: TextConfig
     tool_choice: ToolChoice
-    tools: list[FunctionTool]
+    tools: list[Tool]
     top_logprobs: int
     top_p: float
     presence_penalty: float
