@@ -17,15 +17,17 @@ stages: *words* (everything, prose and names first), *first names* (what is this
 the clock, so that a slow machine gives a weaker herd and not a late one. Stopped at any moment (SIGTERM, or a kill), `--resume` goes on.
 
 Legs: a machine that is lent for a while takes its checkpoint along as weights alone. Weights in `RUN/start/NAME` (a Hugging Face
-directory, int8 or bf16, of the same shape and tokenizer) are what NAME begins from, its optimiser rebuilt by the warm-up of the first
-stage; `--set first_stage=3` begins with the third.
+directory, int8 or bf16, of the same tokenizer) are what NAME begins from, its optimiser rebuilt by the warm-up of the first stage;
+`--set first_stage=3` begins with the third. They may be of another pattern of layers: maverick-nano can begin from scout-nano's. Their
+tower stays as it is, unless `--set see_steps=N` lets it learn on, and the projector turn with it.
 
 About 60 % of the tokens go to four skills and video: naming things in 12 languages, counting and placing, what simple things are, sums and
 number words. Every number below is [ours].
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,7 +51,9 @@ from puna.tokens.bpe import Tokenizer
 from puna.tokens.chat import ChatFormat
 from puna.train import NextToken, Objective, Run, Stage, train
 from puna.train.distill import Codistillation, Fixed
+from puna.train.inherit import inherit, turn_projector
 from puna.train.mixture_rows import ANSWER_WEIGHT, PICTURE_ANSWER_WEIGHT, MixtureRows
+from puna.train.packing import pack
 from puna.train.projector import fit_projector
 from puna.train.settings import RecipeError, choose, with_overrides
 from puna.train.vision import Classes, warm_up
@@ -57,6 +61,7 @@ from puna.train.vision import Classes, warm_up
 SEED = 1
 PICTURES_PER_STEP = 256
 PANGRAMS = "Quick zephyrs blow, vexing daft Jim. Съешь ещё этих мягких булок. いろはにほへと。 नमस्ते دنيا 你好 안녕 ¿Qué? Ça va? 1234"
+Tower = dict[str, torch.Tensor]
 TRUST = Fixed(0.5)  # in the teacher: the half won over rules that trust it less as training goes on (docs/claims.md)
 
 
@@ -165,8 +170,10 @@ class Material(NamedTuple):
         return MixtureRows(Mixture(weights, self.shards), self.shards, chat_format, SEED, plan.picture_answer_weight)
 
 
-def see(model: Model, steps: int, out: Path, material: Material) -> dict[str, torch.Tensor]:
-    """The tower that all models start from: what stands where in `steps` times 256 pictures. Kept in `out/tower.safetensors`."""
+def see(model: Model, steps: int, out: Path, material: Material) -> Tower:
+    """The tower that all models start from: `model`'s, after `steps` times 256 pictures of what stands where. Kept in
+    `out/tower.safetensors`.
+    """
     kept = out / "tower.safetensors"
     if not kept.is_file():
         things = material.size.things
@@ -185,34 +192,51 @@ def see(model: Model, steps: int, out: Path, material: Material) -> dict[str, to
     return load_file(kept)
 
 
-def continue_from(start: Path, model: Model, tokenizer: Tokenizer) -> None:
-    """Put the weights of the directory `start` into `model`; both must be of one shape and one tokenizer."""
-    given = load_model(start, dtype="float32")
-    if Tokenizer.from_hf(start).encode(PANGRAMS) != tokenizer.encode(PANGRAMS) or given.config != model.config:
-        raise RecipeError(f"{start} has another shape or tokenizer than this run's {model.config.name}; build the data with its tokenizer")
-    model.load_state_dict(given.state_dict())
+class Begun(NamedTuple):
+    """Models that do not begin from nothing: their names, the folder of their weights, and whether their towers learn on."""
+
+    folder: Path
+    names: Sequence[str]
+    learns_on: bool
+
+    def model(self, name: str) -> Model:
+        return load_model(self.folder / name, dtype="float32")
+
+    def put(self, model: Model, tower: Tower | None, pictures: Sequence[torch.Tensor], material: Material) -> None:
+        """The weights kept for `model` into it, whatever their pattern of layers; with `tower` if theirs learned on."""
+        name = model.config.name
+        given, spoken = self.model(name), Tokenizer.from_hf(self.folder / name)
+        if spoken.encode(PANGRAMS) != material.tokenizer.encode(PANGRAMS):
+            raise RecipeError(f"{self.folder / name} has another tokenizer than the data; build it with puna data build --tokenizer")
+        sample = pack(material.rows(PLANS[0]), 0, 0, material.size.tokens_per_batch).to(material.size.device)
+        inherit(model, given.to(material.size.device), sample.batch)
+        if self.learns_on and tower is not None:
+            seeing = deepcopy(model.vision)
+            seeing.load_state_dict(tower)
+            material.console.print(f"{name}: {turn_projector(model, seeing, pictures):.1%} of its pictures' rows' variance kept")
 
 
 class Timing(NamedTuple):
-    """How long a run trains, by the clock or (where `steps` is not 0) by steps, and from which stage on (the first is 1)."""
+    """How long a run trains, by the clock or (where `steps` is not 0) by steps, from which stage on (the first is 1), at which rate."""
 
     minutes: int
     steps: int
     first_stage: int
+    lr: float
 
 
 def run_of(
-    configs: Mapping[str, ModelConfig], timing: Timing, tower: dict, start: Path, material: Material, teacher: Model | None = None
+    configs: Mapping[str, ModelConfig], timing: Timing, tower: Tower | None, begun: Begun, material: Material, teacher: Model | None = None
 ) -> Run:
-    """The stages for these models, under a teacher if there is one."""
+    """The stages for these models, under a teacher if there is one. `tower` None: all begin from weights with a tower of their own."""
     size = material.size
 
     def prepare(*models: Model) -> None:
-        pictures = [torch.from_numpy(tiles_of(list(labelled_pictures(SEED + 1, i, 128, size.things).pictures))) for i in range(4)]
+        pictures = [torch.from_numpy(tiles_of(list(labelled_pictures(SEED + 1, i, 128, size.things).pictures))) for i in range(8)]
         for model in models:
-            if (start / model.config.name / "config.json").is_file():
-                continue_from(start / model.config.name, model, material.tokenizer)
-            else:
+            if model.config.name in begun.names:
+                begun.put(model, tower, pictures, material)
+            elif tower is not None:
                 model.vision.load_state_dict(tower)
                 fit_projector(model, pictures, rms=1.0)
 
@@ -233,7 +257,7 @@ def run_of(
     return Run(
         config=configs,
         tokens_per_batch=size.tokens_per_batch,
-        lr=size.lr,
+        lr=timing.lr,
         weight_decay=0.05,
         balance_rate=1e-2,
         seed=SEED,
@@ -252,9 +276,14 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
     size = choose("size", SIZES, overrides, "cpu")
     alone = {name: {name: config} for name, config in size.students.items()}
     students = choose("students", {"both": size.students, **alone}, overrides, "both")
+    learns_on = "see_steps" in overrides
+    lr = with_overrides({"lr": size.lr}, {"lr": overrides.pop("lr")} if "lr" in overrides else {})["lr"]
     defaults = {name: getattr(size, name) for name in ("see_steps", "teacher_minutes", "student_minutes", "tokens_per_batch")}
     settings = with_overrides(defaults | {"teacher_steps": 0, "student_steps": 0, "first_stage": 1}, overrides)
     size = replace(size, tokens_per_batch=settings["tokens_per_batch"])
+    phases = [("student", students)]
+    if settings["teacher_minutes"] or settings["teacher_steps"]:
+        phases.insert(0, ("teacher", {size.teacher.name: size.teacher}))
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
 
@@ -264,16 +293,18 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
     tokenizer, shards = prepare(Path("data_cache") / size.data, num_ranks=size.teacher.bos_id, size=size.data)
     material = Material(size, tokenizer, shards, console)
     done(f"data: {sum(shards.num_windows(language) for language in shards.languages):,} windows of prose")
-    tower = see(initialize(Model(size.teacher), torch.Generator().manual_seed(SEED)), settings["see_steps"], out, material)
-    done("the tower sees")
-    phases = [("student", students)]
-    if settings["teacher_minutes"] or settings["teacher_steps"]:
-        phases.insert(0, ("teacher", {size.teacher.name: size.teacher}))
+    names = [name for _, configs in phases for name in configs]
+    begun = Begun(out / "start", [name for name in names if (out / "start" / name / "config.json").is_file()], learns_on)
+    tower: Tower | None = None
+    if learns_on or len(begun.names) < len(names):
+        first = begun.model(begun.names[0]) if begun.names else initialize(Model(size.teacher), torch.Generator().manual_seed(SEED))
+        tower = see(first, settings["see_steps"], out, material)
+        done("the tower sees")
     teacher: Model | None = None
     for phase, configs in phases:
         if not all((out / name / "config.json").is_file() for name in configs):
-            timing = Timing(settings[f"{phase}_minutes"], settings[f"{phase}_steps"], min(settings["first_stage"], len(PLANS)))
-            run = run_of(configs, timing, tower, out / "start", material, teacher)
+            timing = Timing(settings[f"{phase}_minutes"], settings[f"{phase}_steps"], min(settings["first_stage"], len(PLANS)), lr)
+            run = run_of(configs, timing, tower, begun, material, teacher)
             trained = train(run, out / f"{'-'.join(configs)}-run", resume=resume, console=console)
             if not trained.finished:
                 return
