@@ -8,7 +8,7 @@ on it would). So the cpu size leaves it out, unless asked: `--set teacher_minute
 one core each is faster than two cores for both (a step has thousands of small parallel regions):
 
     OMP_NUM_THREADS=1 taskset -c 0 puna train recipes/herd.py --out runs/herd --set students=scout-nano
-    OMP_NUM_THREADS=1 taskset -c 1 puna train recipes/herd.py --out runs/herd --set students=maverick-nano   # when the tower sees
+    OMP_NUM_THREADS=1 taskset -c 1 puna train recipes/herd.py --out runs/herd --resume --set students=maverick-nano   # when the tower sees
 
 The road, in the order of the file: raw files become shards; one vision tower learns to see on labelled pictures, and all three models
 start from a copy of it; the teacher trains; the students train under it by codistillation. Teacher and students take the same four

@@ -44,6 +44,9 @@ def test_no_run_is_overwritten_and_none_resumed_that_is_not_there(puna, recipe: 
     assert "holds no run to resume" in puna("train", str(recipe), "--resume").err
     (tmp_path / "runs" / "01-small").mkdir(parents=True)
     assert puna("train", str(recipe)).code == 0
+    (tmp_path / "runs" / "01-small" / "start" / "scout-nano").mkdir(parents=True)  # what it is to begin from
+    assert puna("train", str(recipe)).code == 0
+    assert "holds no run to resume" in puna("train", str(recipe), "--resume").err
     (tmp_path / "runs" / "01-small" / "log").touch()
     outcome = puna("train", str(recipe))
     assert outcome.code == 2

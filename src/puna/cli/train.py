@@ -17,6 +17,8 @@ import typer
 
 from puna.cli.error import UserError
 
+BEGINS_FROM = "start"  # the folder in a run's own that holds the weights it is to begin from
+
 
 class Main(Protocol):
     """What a recipe file defines: the whole run, from data to weights."""
@@ -96,8 +98,8 @@ def read_changes(changes: Sequence[str]) -> dict[str, str]:
 
 
 def refuse_confusion(directory: Path, resume: bool) -> None:
-    """No run is overwritten by accident, and none is resumed that is not there."""
-    holds_something = directory.is_dir() and any(directory.iterdir())
+    """No run is overwritten by accident, and none is resumed that is not there. What a run is to begin from is no run yet."""
+    holds_something = directory.is_dir() and any(each.name != BEGINS_FROM for each in directory.iterdir())
     if resume and not holds_something:
         raise UserError(f"{directory} holds no run to resume; leave out --resume, or name the run's directory with --out")
     if holds_something and not resume:
