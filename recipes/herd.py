@@ -19,7 +19,7 @@ the clock, so that a slow machine gives a weaker herd and not a late one. Stoppe
 Legs: a machine that is lent for a while takes its checkpoint along as weights alone. Weights in `RUN/start/NAME` (a Hugging Face
 directory, int8 or bf16, of the same tokenizer) are what NAME begins from, its optimiser rebuilt by the warm-up of the first stage;
 `--set first_stage=3` begins with the third. They may be of another pattern of layers: maverick-nano can begin from scout-nano's. Their
-tower stays as it is, unless `--set see_steps=N` lets it learn on, and the projector turn with it.
+tower stays as it is, unless `--set see_steps=N` lets it learn on; then the decoder meets it as a new one.
 
 About 60 % of the tokens go to four skills and video: naming things in 12 languages, counting and placing, what simple things are, sums and
 number words. Every number below is [ours].
@@ -27,7 +27,6 @@ number words. Every number below is [ours].
 
 import time
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,7 +50,7 @@ from puna.tokens.bpe import Tokenizer
 from puna.tokens.chat import ChatFormat
 from puna.train import NextToken, Objective, Run, Stage, train
 from puna.train.distill import Codistillation, Fixed
-from puna.train.inherit import inherit, turn_projector
+from puna.train.inherit import inherit
 from puna.train.mixture_rows import ANSWER_WEIGHT, PICTURE_ANSWER_WEIGHT, MixtureRows
 from puna.train.packing import pack
 from puna.train.projector import fit_projector
@@ -202,18 +201,14 @@ class Begun(NamedTuple):
     def model(self, name: str) -> Model:
         return load_model(self.folder / name, dtype="float32")
 
-    def put(self, model: Model, tower: Tower | None, pictures: Sequence[torch.Tensor], material: Material) -> None:
-        """The weights kept for `model` into it, whatever their pattern of layers; with `tower` if theirs learned on."""
+    def put(self, model: Model, material: Material) -> None:
+        """The weights kept for `model` into it, whatever their pattern of layers."""
         name = model.config.name
         given, spoken = self.model(name), Tokenizer.from_hf(self.folder / name)
         if spoken.encode(PANGRAMS) != material.tokenizer.encode(PANGRAMS):
             raise RecipeError(f"{self.folder / name} has another tokenizer than the data; build it with puna data build --tokenizer")
         sample = pack(material.rows(PLANS[0]), 0, 0, material.size.tokens_per_batch).to(material.size.device)
         inherit(model, given.to(material.size.device), sample.batch)
-        if self.learns_on and tower is not None:
-            seeing = deepcopy(model.vision)
-            seeing.load_state_dict(tower)
-            material.console.print(f"{name}: {turn_projector(model, seeing, pictures):.1%} of its pictures' rows' variance kept")
 
 
 class Timing(NamedTuple):
@@ -235,8 +230,8 @@ def run_of(
         pictures = [torch.from_numpy(tiles_of(list(labelled_pictures(SEED + 1, i, 128, size.things).pictures))) for i in range(8)]
         for model in models:
             if model.config.name in begun.names:
-                begun.put(model, tower, pictures, material)
-            elif tower is not None:
+                begun.put(model, material)
+            if tower is not None and (begun.learns_on or model.config.name not in begun.names):
                 model.vision.load_state_dict(tower)
                 fit_projector(model, pictures, rms=1.0)
 

@@ -1,12 +1,11 @@
-"""Beginning from another model's weights: of another pattern of layers, behind a tower that has learned on.
+"""Beginning from another model's weights, whose pattern of layers may be another.
 
 Training from nothing buys again what a smaller, older or denser model already knows. What carries over is carried as exactly as the new
 shape allows; a few hundred steps mend the rest. All of this is [ours]; sparse upcycling as such is known [paper: arXiv:2212.05055].
 
-Letters: T tokens, D model width, R rows of a tower, A adapter width, E experts, F expert width.
+Letters: T tokens, D model width, E experts, F expert width.
 """
 
-from collections.abc import Iterable
 from contextlib import ExitStack
 
 import torch
@@ -16,7 +15,6 @@ from puna.model import Batch, Model
 from puna.model.block import Block
 from puna.model.experts import MoE
 from puna.model.feed_forward import FeedForward
-from puna.model.vision import VisionTower
 
 # What the twins of an expert differ by in the router, as a share of a row's size: which of them a token takes is left to chance.
 _TWINS_APART = 0.02
@@ -113,21 +111,3 @@ def _dense(layer: FeedForward, before: MoE, x_TD: Tensor) -> None:
     for weight, parts, dim in ((layer.w_gate.weight, gates, 0), (layer.w_up.weight, ups, 0), (layer.w_down.weight, downs, 1)):
         whole = torch.cat(parts, dim).narrow(dim, 0, min(weight.shape[dim], width * len(parts)))
         weight.narrow(dim, 0, whole.shape[dim]).copy_(whole)
-
-
-@torch.no_grad()
-def turn_projector(model: Model, tower: VisionTower, tiles: Iterable[Tensor], ridge: float = 1e-3) -> float:
-    """Set `model.projector` so that `tower`'s rows reach the decoder as those of the model's own tower did, and put `tower` in its place.
-
-    A least-squares fit over the rows of `tiles` (`[M, 3, h, w]` each). Returns the share of the old rows' variance that it explains.
-    """
-    batches = [batch.to(model.projector.weight.device) for batch in tiles]
-    wanted_RD = torch.cat([model.embed_tiles(batch).double() for batch in batches])
-    rows_RA = torch.cat([tower(batch).double() for batch in batches])
-    gram_AA = rows_RA.T @ rows_RA / len(rows_RA)
-    gram_AA += ridge * gram_AA.diagonal().mean() * torch.eye(len(gram_AA), dtype=gram_AA.dtype, device=gram_AA.device)
-    weight_AD = torch.linalg.solve(gram_AA, rows_RA.T @ wanted_RD / len(rows_RA))
-    left = (rows_RA @ weight_AD - wanted_RD).square().sum() / (wanted_RD - wanted_RD.mean(0)).square().sum()
-    model.projector.weight.copy_(weight_AD.T)
-    model.vision.load_state_dict(tower.state_dict())
-    return 1 - float(left)
