@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 /* Counts up with every change of a signature, a layout or a meaning. src/puna/kernels/native.py asks for exactly this number. */
-#define PUNA_ABI_VERSION 2
+#define PUNA_ABI_VERSION 3
 
 enum puna_status {
     PUNA_OK = 0,
@@ -31,7 +31,8 @@ enum puna_status {
     PUNA_NO_ISA = -4,      /* instructions that this library or this machine does not have */
     PUNA_BAD_OFFSETS = -5, /* experts' offsets that do not rise from 0 to T */
     PUNA_NO_MEMORY = -6,   /* a decoder's workspace could not grow */
-    PUNA_BAD_PIECES = -7   /* pieces that leave a row out, or name keys or pages that are not there */
+    PUNA_BAD_PIECES = -7,  /* pieces that leave a row out, or name keys or pages that are not there */
+    PUNA_BAD_ID = -8       /* an id outside its table */
 };
 
 enum puna_type { PUNA_F32 = 0, PUNA_BF16 = 1, PUNA_F16 = 2, PUNA_INT4 = 4, PUNA_INT8 = 8 };
@@ -70,6 +71,12 @@ PUNA_EXPORT int32_t puna_rms_norm(const float *x, int64_t x_stride, const float 
 
 /* y[T,F] = silu(h[:, :F]) * h[:, F:], where h is [T,2F]. */
 PUNA_EXPORT int32_t puna_swiglu(const float *h, int64_t h_stride, float *y, int64_t y_stride, int64_t T, int64_t F);
+
+/* x[T,D] = rows ids[T] of table[V,D], contiguous, PUNA_F32 or PUNA_BF16. */
+PUNA_EXPORT int32_t puna_embed(const void *table, int32_t type, const int64_t *ids, float *x, int64_t T, int64_t V, int64_t D);
+
+/* finite[T]: 1 where a row of x[T,D] holds neither infinities nor NaN, else 0. */
+PUNA_EXPORT int32_t puna_finite(const float *x, int64_t x_stride, uint8_t *finite, int64_t T, int64_t D);
 
 /* ---- a whole text decoder
 

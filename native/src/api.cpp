@@ -4,6 +4,7 @@
 #include "packed.h"
 #include "pool.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 
@@ -143,6 +144,7 @@ const char *puna_status_text(int32_t status) {
     case PUNA_NO_ISA: return "instructions that this library or this machine does not have";
     case PUNA_NO_MEMORY: return "no memory for the workspace";
     case PUNA_BAD_PIECES: return "pieces that leave a row out, or name keys or pages that are not there";
+    case PUNA_BAD_ID: return "an id outside its table";
     case PUNA_BAD_OFFSETS: return "experts' offsets that do not rise from 0 to the number of rows";
     default: return "an unknown status";
     }
@@ -226,6 +228,45 @@ int32_t puna_swiglu(const float *h, int64_t h_stride, float *y, int64_t y_stride
     const auto activate = kernels().swiglu;
     for_each_rows(T, F, [&](int64_t first, int64_t last) {
         for (int64_t t = first; t < last; t++) activate(h + t * h_stride, h + t * h_stride + F, y + t * y_stride, F);
+    });
+    return PUNA_OK;
+}
+
+int32_t puna_embed(const void *table, int32_t type, const int64_t *ids, float *x, int64_t T, int64_t V, int64_t D) {
+    if (type != PUNA_F32 && type != PUNA_BF16) return PUNA_BAD_TYPE;
+    if (T < 0 || V < 1 || D < 1) return PUNA_BAD_SHAPE;
+    if (T > 0 && (table == nullptr || ids == nullptr || x == nullptr)) return PUNA_BAD_POINTER;
+    for (int64_t t = 0; t < T; t++)
+        if (ids[t] < 0 || ids[t] >= V) return PUNA_BAD_ID;
+    for_each_rows(T, D, [&](int64_t first, int64_t last) {
+        for (int64_t t = first; t < last; t++) {
+            if (type == PUNA_F32) {
+                std::memcpy(x + t * D, static_cast<const float *>(table) + ids[t] * D, size_t(D) * sizeof(float));
+                continue;
+            }
+            const uint16_t *row = static_cast<const uint16_t *>(table) + ids[t] * D;
+            for (int64_t d = 0; d < D; d++) {
+                const uint32_t bits = uint32_t(row[d]) << 16;
+                std::memcpy(x + t * D + d, &bits, sizeof bits);
+            }
+        }
+    });
+    return PUNA_OK;
+}
+
+int32_t puna_finite(const float *x, int64_t x_stride, uint8_t *finite, int64_t T, int64_t D) {
+    if (T < 0 || D < 1 || x_stride < D) return PUNA_BAD_SHAPE;
+    if (T > 0 && (x == nullptr || finite == nullptr)) return PUNA_BAD_POINTER;
+    for_each_rows(T, D, [&](int64_t first, int64_t last) {
+        for (int64_t t = first; t < last; t++) {
+            uint32_t most = 0; // exponents of all ones: infinities and NaN
+            for (int64_t d = 0; d < D; d++) {
+                uint32_t bits;
+                std::memcpy(&bits, x + t * x_stride + d, sizeof bits);
+                most = std::max(most, bits & 0x7f800000u);
+            }
+            finite[t] = most != 0x7f800000u;
+        }
     });
     return PUNA_OK;
 }

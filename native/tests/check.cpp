@@ -166,6 +166,37 @@ void check_rows(Random &random, int64_t T, int64_t D) {
     }
 }
 
+void check_table(Random &random, int64_t T, int64_t D) {
+    const int64_t V = 5;
+    const auto table = reals(random, V * D), x = exactly<float>(T * D);
+    const auto narrow = exactly<uint16_t>(V * D);
+    const auto ids = exactly<int64_t>(T);
+    for (int64_t t = 0; t < T; t++) ids[t] = random.below(int(V));
+    for (int64_t i = 0; i < V * D; i++) {
+        uint32_t bits;
+        std::memcpy(&bits, &table[i], 4);
+        narrow[i] = uint16_t(bits >> 16);
+    }
+    for (int32_t type : {PUNA_F32, PUNA_BF16}) {
+        const void *data = type == PUNA_F32 ? static_cast<const void *>(table.get()) : narrow.get();
+        expect(puna_embed(data, type, ids.get(), x.get(), T, V, D) == PUNA_OK, "embed", T, V, D);
+        for (int64_t i = 0; i < T * D; i++) {
+            uint32_t bits, found;
+            std::memcpy(&bits, &table[ids[i / D] * D + i % D], 4);
+            std::memcpy(&found, &x[i], 4);
+            expect(found == (type == PUNA_F32 ? bits : bits & 0xffff0000u), "an embedded number", T, i, D);
+        }
+    }
+    ids[T - 1] = V;
+    expect(puna_embed(table.get(), PUNA_F32, ids.get(), x.get(), T, V, D) == PUNA_BAD_ID, "an id outside the table", T, V, D);
+    const Rows rows(random, T, D, 1e30f);
+    const auto finite = exactly<uint8_t>(T);
+    const float damage[] = {NAN, -NAN, INFINITY, -INFINITY};
+    rows.row(T - 1)[D - 1] = damage[D % 4];
+    puna_finite(rows.data.get(), rows.stride, finite.get(), T, D);
+    for (int64_t t = 0; t < T; t++) expect(finite[t] == (t < T - 1), "whether a row is finite", T, t, D);
+}
+
 // Too small for a second thread.
 void check_small() {
     Random random;
@@ -181,6 +212,7 @@ void check_small() {
                     for (int64_t group : {32, 64}) check_packed(random, bits, T, N, K, group, turn++ % 3);
                 }
                 check_rows(random, T, K);
+                check_table(random, T, K);
             }
     for (int bits : {4, 8})
         for (Numbers numbers : {kEnds, kLowest}) check_packed(random, bits, 7, 17, 70, 70, PUNA_F32, numbers);

@@ -155,7 +155,9 @@ def test_errors_under_way_reach_their_own_stream(model: Model) -> None:
     asyncio.run(main())
 
 
-def test_what_is_nobodys_fault_is_told_to_all_and_the_engine_lives_on(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_nobodys_fault_is_told_to_all_and_the_engine_lives_on(
+    model: Model, embedding: tuple[type, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main() -> None:
         async with opened(model) as engine:
 
@@ -163,7 +165,7 @@ def test_what_is_nobodys_fault_is_told_to_all_and_the_engine_lives_on(model: Mod
                 raise MemoryError("no room")
 
             with monkeypatch.context() as patch:
-                patch.setattr(Model, "embed", full)
+                patch.setattr(*embedding, full)
                 results = await asyncio.gather(*(answer(engine, asked(seed)) for seed in range(3)), return_exceptions=True)
             assert [str(result) for result in results] == ["no room"] * 3
             assert await answer(engine, asked(1)) == alone(model, asked(1))

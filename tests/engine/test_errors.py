@@ -370,28 +370,32 @@ def test_a_weight_that_is_nan_for_one_token_fails_who_says_it() -> None:
     assert_nothing_is_left(engine)
 
 
-def test_an_exception_inside_the_model_ends_the_request_that_causes_it(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
-    embed = Model.embed
+def test_an_exception_inside_the_model_ends_the_request_that_causes_it(
+    street: Street, embedding: tuple[type, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed = getattr(*embedding)
 
-    def picky(self: Model, batch: Any) -> Any:
+    def picky(self: Any, batch: Any) -> Any:
         if bool((batch.token_ids == 77).any()):
             raise RuntimeError("no 77 here")
         return embed(self, batch)
 
     assert all(77 not in answer and 77 not in r.prompt.token_ids for answer, r in zip(street.answers, NEIGHBOURS, strict=True))
-    monkeypatch.setattr(Model, "embed", picky)
+    monkeypatch.setattr(*embedding, picky)
     prompt = Stream(np.concatenate([NEIGHBOURS[1].prompt.token_ids, [77, 1]]))  # begins like a neighbour
     generation = street.engine.submit(Request(prompt=prompt))
     street.ends(generation, RuntimeError, "no 77 here")
     assert street.engine.counters.steps > 0
 
 
-def test_memory_that_runs_out_is_nobodys_fault_and_work_goes_on_later(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out_is_nobodys_fault_and_work_goes_on_later(
+    street: Street, embedding: tuple[type, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise MemoryError("full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Model, "embed", full)
+        patch.setattr(*embedding, full)
         with pytest.raises(MemoryError, match="full"):
             street.engine.generate([asked(3)])
     assert len(street.engine._sequences) == 3, "the one who asked is gone, the others wait"

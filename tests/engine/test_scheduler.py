@@ -388,11 +388,13 @@ def test_samples_without_a_kept_beginning_are_right_too(model: Model) -> None:
 
 
 @pytest.mark.parametrize("place", ["embed", "reserve", "commit"])
-def test_a_finalizer_that_cancels_amid_a_step_does_so_after_it(model: Model, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finalizer_that_cancels_amid_a_step_does_so_after_it(
+    model: Model, place: str, embedding: tuple[type, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The garbage collector may close a forgotten `follow` at any time, also inside a step of the thread that holds the lock."""
     engine = engine_with_pages(model, 30, 10)
     forgotten, other, queued = (engine.submit(asked(5, seed)) for seed in range(3))
-    owner, name = {"embed": (Model, "embed"), "reserve": (engine.memory, "reserve"), "commit": (engine.memory, "commit")}[place]
+    owner, name = {"embed": embedding, "reserve": (engine.memory, "reserve"), "commit": (engine.memory, "commit")}[place]
     interrupted = getattr(owner, name)
 
     def cancels(*args: object) -> object:

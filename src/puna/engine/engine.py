@@ -36,6 +36,7 @@ from puna.engine.scheduler import Scheduler, Work, total_tokens
 from puna.engine.sequence import Sequence
 from puna.engine.speculate import Drafter
 from puna.engine.vision_rows import VisionRows
+from puna.kernels import native
 from puna.kernels.attention import verify_attention
 from puna.kernels.invariant import batch_invariant, verify
 from puna.model import Batch, Model
@@ -348,10 +349,10 @@ class Engine:
             row += len(step_ids)
             if (picture_rows := self._vision_rows(sequence, first, first + count)) is not None:
                 rows.append(picture_rows)
-        positions = np.concatenate([np.arange(first, first + len(each)) for first, each in zip(firsts, ids, strict=True)])
+        positions = [np.arange(first, first + len(each)) for first, each in zip(firsts, ids, strict=True)]
         batch = Batch(
-            token_ids=torch.from_numpy(np.concatenate(ids)).to(self.device),
-            positions=torch.from_numpy(positions).to(self.device),
+            token_ids=torch.from_numpy(ids[0] if len(ids) == 1 else np.concatenate(ids)).to(self.device),
+            positions=torch.from_numpy(positions[0] if len(ids) == 1 else np.concatenate(positions)).to(self.device),
             lengths=tuple(len(each) for each in ids),
             first_positions=tuple(firsts),
             vision_rows=torch.cat(rows) if rows else None,
@@ -536,9 +537,10 @@ class Engine:
 
         A NaN reaches backwards, too: masked products are zero times NaN.
         """
-        # A row's sum is finite if all of it is: behind the last norm no number is so large that a sum could overflow. In numpy, whose calls
-        # cost a fifth of torch's.
-        is_sound_T = np.isfinite(forward.hidden_TD.float().cpu().numpy().sum(-1)).tolist()
+        if self._native is not None and forward.hidden_TD.dtype == torch.float32:
+            is_sound_T = native.finite_rows(forward.hidden_TD)
+        else:  # a row's sum is finite if all of it is: behind the last norm no number is so large that a sum could overflow
+            is_sound_T = np.isfinite(forward.hidden_TD.float().cpu().numpy().sum(-1)).tolist()
         for (sequence, count), row in zip(work, forward.first_rows, strict=True):
             if not all(is_sound_T[row : row + count]):
                 self._fail(sequence, SamplingError("the hidden states contain NaN: the weights or the input are damaged"))

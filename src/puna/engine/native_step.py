@@ -88,7 +88,7 @@ class NativeText:
 
     def __call__(self, batch: Batch, watched_experts: dict[int, np.ndarray] | None = None) -> Tensor:
         """Hidden states `[T, D]` of a batch that the cache has planned. `watched_experts` is filled with each MoE layer's choices [T]."""
-        x_TD = self.model.embed(batch).float()
+        x_TD = self._embed(batch)
         pieces = [_flat(self.cache.pieces[kind], self.cache.layout.tokens_per_page) for kind in self._kinds]
         told = any(router.tokens_per_expert is not None or router.watch is not None for router in self._routers.values())
         is_asked = told or watched_experts is not None
@@ -100,6 +100,12 @@ class NativeText:
                 if watched_experts is not None:
                     watched_experts[layer] = ids_T.to(torch.int16).numpy()
         return x_TD
+
+    def _embed(self, batch: Batch) -> Tensor:
+        """What `model.embed` gives, in fp32."""
+        if batch.tiles is None and batch.vision_rows is None and self.model.config.patch_id not in batch.token_ids.tolist():
+            return native.embed(self.model.text.embed.weight, batch.token_ids)
+        return self.model.embed(batch).float()
 
     def logits(self, hidden_TD: Tensor) -> Tensor:
         """Next-token logits `[T, V]`."""

@@ -308,8 +308,8 @@ def _largest(logits_BV: Tensor) -> tuple[list[float], list[int]]:
         values, ids = logits_BV.max(dim=-1)
         return values.tolist(), ids.tolist()
     rows = logits_BV.numpy()
-    places = rows.argmax(-1)
-    return rows[np.arange(len(rows)), places].tolist(), places.tolist()
+    ids = [int(row.argmax()) for row in rows]
+    return [row.item(token) for row, token in zip(rows, ids, strict=True)], ids
 
 
 def token_logprobs(logits_TV: Tensor, ids_T: Sequence[int] | np.ndarray | Tensor, top: int) -> list[TokenLogprobs]:
