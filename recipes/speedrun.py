@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from herd import SEED, SIZES, Material, Size, Timing, run_of, see
+from herd import SEED, SIZES, Begun, Material, Size, Timing, run_of, see
 from rich.console import Console
 
 import puna
@@ -79,8 +79,8 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
 
     hf = out / config.name
     if not (hf / "config.json").is_file():
-        timing = Timing(settings["student_minutes"], settings["student_steps"], first_stage=1)
-        run = run_of({config.name: config}, timing, tower, out / "start", material)
+        timing = Timing(settings["student_minutes"], settings["student_steps"], first_stage=1, lr=size.lr)
+        run = run_of({config.name: config}, timing, tower, Begun(out / "start", (), learns_on=False), material)
         trained = train(run, out / "run", resume=resume, console=watch.console)
         if not trained.finished:
             return
