@@ -113,7 +113,7 @@ def assert_ended(told: Told) -> None:
 
 
 def test_twenty_streams_of_the_shipped_model_end_well_in_time() -> None:
-    asked = {"messages": [USER], "stream": True, "temperature": 1.0, "max_tokens": 200, "logit_bias": never_ending()}
+    asked = {"messages": [USER], "stream": True, "temperature": 1.0, "max_tokens": 600, "logit_bias": never_ending()}
     bodies = [{**asked, "seed": place} for place in range(STREAMS)]
     command = ("-m", "puna", "serve", "--port", "0", "--no-open", "--streams", str(STREAMS))
     options = ("--set", "limits.drain_s=60", "--set", "keys_file=none", "--set", "store=none")
