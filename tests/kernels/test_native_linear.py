@@ -264,29 +264,6 @@ def test_swiglu_equals_torchs_at_any_size_of_gate(isa: str, threads: int) -> Non
     assert near(native.swiglu(h), F.silu(h[:, :301]) * h[:, 301:])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_embedding_is_torchs_and_refuses_what_is_not_in_the_table(dtype: torch.dtype, threads: int) -> None:
-    for rows, width in ((1, 1), (3, 33), (300, 700)):
-        table_VD = random(11, width).to(dtype)
-        ids_T = torch.arange(rows) * 7 % 11
-        assert torch.equal(native.embed(table_VD, ids_T), table_VD[ids_T].float())
-    assert native.embed(table_VD, ids_T[:0]).shape == (0, 700)
-    for wrong in (-1, 11):
-        with pytest.raises(ValueError, match="an id outside its table"):
-            native.embed(table_VD, torch.tensor([0, wrong]))
-    with pytest.raises(ValueError, match="a contiguous row of int64"):
-        native.embed(table_VD, ids_T[::2])
-    with pytest.raises(ValueError, match="contiguous rows in float32 or bfloat16"):
-        native.embed(table_VD[:, ::2], ids_T)
-
-
-def test_rows_that_are_not_finite_are_found(threads: int) -> None:
-    x_TD = random(400, 333) * 1e37
-    x_TD[7, 332], x_TD[9, 0], x_TD[399, 5] = float("nan"), float("inf"), -float("inf")
-    assert [t for t, is_finite in enumerate(native.finite_rows(x_TD)) if not is_finite] == [7, 9, 399]
-    assert native.finite_rows(x_TD[1:2]) == [True] and native.finite_rows(x_TD[:0]) == []
-
-
 # ---- packing
 
 
