@@ -75,9 +75,6 @@ PUNA_EXPORT int32_t puna_swiglu(const float *h, int64_t h_stride, float *y, int6
 /* x[T,D] = rows ids[T] of table[V,D], contiguous, PUNA_F32 or PUNA_BF16. */
 PUNA_EXPORT int32_t puna_embed(const void *table, int32_t type, const int64_t *ids, float *x, int64_t T, int64_t V, int64_t D);
 
-/* finite[T]: 1 where a row of x[T,D] holds neither infinities nor NaN, else 0. */
-PUNA_EXPORT int32_t puna_finite(const float *x, int64_t x_stride, uint8_t *finite, int64_t T, int64_t D);
-
 /* ---- a whole text decoder
 
    One call takes the rows of a step through all layers: norms, projections, rotation, attention over pages, router, experts. It computes

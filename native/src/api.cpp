@@ -4,7 +4,6 @@
 #include "packed.h"
 #include "pool.h"
 
-#include <algorithm>
 #include <atomic>
 #include <cstring>
 
@@ -249,23 +248,6 @@ int32_t puna_embed(const void *table, int32_t type, const int64_t *ids, float *x
                 const uint32_t bits = uint32_t(row[d]) << 16;
                 std::memcpy(x + t * D + d, &bits, sizeof bits);
             }
-        }
-    });
-    return PUNA_OK;
-}
-
-int32_t puna_finite(const float *x, int64_t x_stride, uint8_t *finite, int64_t T, int64_t D) {
-    if (T < 0 || D < 1 || x_stride < D) return PUNA_BAD_SHAPE;
-    if (T > 0 && (x == nullptr || finite == nullptr)) return PUNA_BAD_POINTER;
-    for_each_rows(T, D, [&](int64_t first, int64_t last) {
-        for (int64_t t = first; t < last; t++) {
-            uint32_t most = 0; // exponents of all ones: infinities and NaN
-            for (int64_t d = 0; d < D; d++) {
-                uint32_t bits;
-                std::memcpy(&bits, x + t * x_stride + d, sizeof bits);
-                most = std::max(most, bits & 0x7f800000u);
-            }
-            finite[t] = most != 0x7f800000u;
         }
     });
     return PUNA_OK;

@@ -189,12 +189,6 @@ void check_table(Random &random, int64_t T, int64_t D) {
     }
     ids[T - 1] = V;
     expect(puna_embed(table.get(), PUNA_F32, ids.get(), x.get(), T, V, D) == PUNA_BAD_ID, "an id outside the table", T, V, D);
-    const Rows rows(random, T, D, 1e30f);
-    const auto finite = exactly<uint8_t>(T);
-    const float damage[] = {NAN, -NAN, INFINITY, -INFINITY};
-    rows.row(T - 1)[D - 1] = damage[D % 4];
-    puna_finite(rows.data.get(), rows.stride, finite.get(), T, D);
-    for (int64_t t = 0; t < T; t++) expect(finite[t] == (t < T - 1), "whether a row is finite", T, t, D);
 }
 
 // Too small for a second thread.

@@ -1,4 +1,4 @@
-"""What a native step begins and ends with: rows of a table, and which rows are finite."""
+"""What a native step begins with: rows of a table."""
 
 from collections.abc import Iterator
 
@@ -37,10 +37,3 @@ def test_embedding_is_torchs_and_refuses_what_is_not_in_the_table(dtype: torch.d
         native.embed(table_VD, ids_T[::2])
     with pytest.raises(ValueError, match="contiguous rows in float32 or bfloat16"):
         native.embed(table_VD[:, ::2], ids_T)
-
-
-def test_rows_that_are_not_finite_are_found() -> None:
-    x_TD = random(400, 333) * 1e37
-    x_TD[7, 332], x_TD[9, 0], x_TD[399, 5] = float("nan"), float("inf"), -float("inf")
-    assert [t for t, is_finite in enumerate(native.finite_rows(x_TD)) if not is_finite] == [7, 9, 399]
-    assert native.finite_rows(x_TD[1:2]) == [True] and native.finite_rows(x_TD[:0]) == []

@@ -47,7 +47,6 @@ _SIGNATURES: dict[str, tuple[tuple[object, ...], object]] = {
     "puna_rms_norm": ((*_ROWS, c_void_p, c_float, *_ROWS, c_int64, c_int64), c_int32),
     "puna_swiglu": ((*_ROWS, *_ROWS, c_int64, c_int64), c_int32),
     "puna_embed": ((c_void_p, c_int32, c_void_p, c_void_p, c_int64, c_int64, c_int64), c_int32),
-    "puna_finite": ((*_ROWS, c_void_p, c_int64, c_int64), c_int32),
     "puna_decoder_new": ((c_void_p, c_void_p), c_void_p),  # of structures: `puna.kernels.decoder`
     "puna_decoder_free": ((c_void_p,), None),
     "puna_decoder_step": ((c_void_p, c_int64, *(c_void_p,) * 5), c_int32),
@@ -180,15 +179,6 @@ def embed(table_VD: Tensor, ids_T: Tensor) -> Tensor:
         lib.puna_embed(table_VD.data_ptr(), _TYPES[table_VD.dtype], ids_T.data_ptr(), x_TD.data_ptr(), ids_T.shape[0], *table_VD.shape)
     )
     return x_TD
-
-
-def finite_rows(x_TD: Tensor) -> list[bool]:
-    """For each row of x whether all of it is finite."""
-    lib = library()
-    _check_rows(x_TD, "x")
-    finite_T = torch.empty(x_TD.shape[0], dtype=torch.bool)
-    check_status(lib.puna_finite(*_rows(x_TD), finite_T.data_ptr(), *x_TD.shape))
-    return finite_T.tolist()
 
 
 # ---- finding and loading it
