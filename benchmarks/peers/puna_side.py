@@ -113,14 +113,14 @@ class PunaSide:
 @contextmanager
 def _seen(engine: Engine, rows: list[Tensor]) -> Iterator[None]:
     """Keep all logits that the engine computes meanwhile: a request reports the best few, a divergence needs all."""
-    compute: Any = engine._logits
+    compute: Any = engine.runner.logits
 
     def keep(hidden_TD: Tensor) -> Tensor:
         rows.append(compute(hidden_TD))
         return rows[-1]
 
-    engine._logits = keep  # type: ignore[method-assign]
+    engine.runner.logits = keep  # type: ignore[method-assign]
     try:
         yield
     finally:
-        engine._logits = compute  # type: ignore[method-assign]
+        engine.runner.logits = compute  # type: ignore[method-assign]

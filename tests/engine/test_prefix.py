@@ -172,7 +172,7 @@ def test_pictures_are_computed_again_when_their_rows_were_let_go(model: Model) -
     engine = engine_with_pages(model, 60, 30, vision_bytes=0, step_tokens=5, keep_prefixes=False)
     for _ in range(2):
         ask(engine, with_pictures(tile(1), tile(2), text(3, 1)))
-    assert engine.counters.tiles_computed >= 4 and engine.vision is not None and len(engine.vision._rows) == 1
+    assert engine.counters.tiles_computed >= 4 and engine.runner.vision is not None and len(engine.runner.vision._rows) == 1
 
 
 # Names

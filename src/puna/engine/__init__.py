@@ -5,8 +5,9 @@
 
 from puna.engine.aio import AsyncEngine
 from puna.engine.cache import HybridCache
+from puna.engine.counters import Counters, Load, PoolUse
 from puna.engine.draft_model import DraftModel
-from puna.engine.engine import Counters, Engine, Load, PoolUse
+from puna.engine.engine import Engine
 from puna.engine.generate import generate
 from puna.engine.grammar import Constraint, Grammar, GrammarCompiler, GrammarError
 from puna.engine.memory import MemoryPlanError, Plan, Settings, plan_memory

@@ -15,92 +15,29 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from puna.config import LayerSpec
 from puna.engine.checks import check_request
+from puna.engine.choice import Chooser
+from puna.engine.counters import Counters, Counts, Load, PoolUse
 from puna.engine.grammar import GrammarCompiler, GrammarError
 from puna.engine.kv_memory import KVMemory
 from puna.engine.memory import Plan, Settings, plan_memory
-from puna.engine.native_step import NativeText, suits
-from puna.engine.paged import INVARIANT, PLAIN, PagedCache, Watched
 from puna.engine.request import FinishReason, Generation, PromptError, PromptLogprob, Request, Token
-from puna.engine.sampling import Chosen, Sampler, SamplingError, choose_many, token_logprobs
+from puna.engine.runner import Computed, ModelRunner
+from puna.engine.sampling import Chosen, Sampler, SamplingError, token_logprobs
 from puna.engine.scheduler import Scheduler, Work, total_tokens
 from puna.engine.sequence import Sequence
 from puna.engine.speculate import Drafter
-from puna.engine.vision_rows import VisionRows
-from puna.kernels.attention import verify_attention
-from puna.kernels.invariant import batch_invariant, verify
-from puna.model import Batch, Model
-from puna.model.experts import MoE
+from puna.model import Model
 from puna.model.packed import packed_names, weight_bytes
-from puna.model.router import Router
-
-# Two logits closer than this share of the larger may change places under bf16 rounding (8 bits of mantissa, and sums of rounded terms).
-_NEAR = 2.0**-7
 
 _log = logging.getLogger(__name__)
-
-
-class Counters(NamedTuple):
-    """What an engine has done since it began.
-
-    `near_ties`: greedy choices whose two best logits lay within bf16 rounding (counted where products are rounded to bf16).
-    """
-
-    steps: int
-    tokens_computed: int
-    tokens_sampled: int
-    tokens_cached: int
-    drafted: int
-    accepted: int
-    preempted: int
-    near_ties: int
-    tiles_computed: int
-
-
-class PoolUse(NamedTuple):
-    """Pages of one kind: held by requests, kept only for later ones, free."""
-
-    total: int
-    used: int
-    kept: int
-    free: int
-
-
-class Load(NamedTuple):
-    """What an engine is at: requests that run and that wait, and the pages of each kind ("global", "local")."""
-
-    running: int
-    waiting: int
-    pages: dict[str, PoolUse]
-
-
-@dataclass(slots=True)
-class _Counts:
-    steps: int = 0
-    tokens_computed: int = 0
-    tokens_sampled: int = 0
-    tokens_cached: int = 0
-    drafted: int = 0
-    accepted: int = 0
-    near_ties: int = 0
-
-
-@dataclass(slots=True)
-class _Forward:
-    """One batch of work: its hidden states, and what was watched."""
-
-    hidden_TD: Tensor
-    first_rows: list[int]
-    experts: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 class Engine:
@@ -126,23 +63,13 @@ class Engine:
         self.memory = KVMemory(
             self.config, layout, self.plan.num_global, self.plan.num_local, self.plan.kv_dtype, self.device, self.settings.keep_prefixes
         )
-        invariant = self.settings.batch_invariant
-        if invariant:
-            _verify_invariance(model)
-        self.cache = PagedCache(self.config, layout, self.memory.storages, INVARIANT if invariant else PLAIN)
-        self._native: NativeText | None = None
-        if self.settings.native and not invariant and suits(model):
-            self._native = NativeText(model, self.cache, self.settings.exact)
-        self._in_low = self._native is None and model.dtype != torch.float32  # products are rounded: see `Counters.near_ties`
+        self.runner = ModelRunner(model, self.memory, layout, self.settings)
         self.scheduler = Scheduler(self.memory, self.settings.max_streams, self.settings.step_tokens, self._propose if drafter else None)
-        self.vision = VisionRows(model, self.settings.vision_bytes, one_by_one=invariant) if self.config.vision is not None else None
-        self._routers: dict[int, Router] = {
-            i: block.feed_forward.router for i, block in enumerate(model.text.layers) if isinstance(block.feed_forward, MoE)
-        }
         self._sequences: dict[int, Sequence] = {}
         self._held: dict[int, Generation] = {}  # by number: whose prompt is to be computed first
         self._numbers, self._arrivals = itertools.count(), itertools.count()
-        self._counts = _Counts()
+        self._counts = Counts()
+        self._chooser = Chooser(self._counts, near_ties=self.runner.rounds)
         self._lock = threading.RLock()
         self._busy = 0
         self._unwanted: list[Generation] = []
@@ -306,7 +233,7 @@ class Engine:
             if not work:
                 assert not self.scheduler.running, "pages are missing though nothing runs"
                 return 0
-            with torch.inference_mode(), self._mode():
+            with torch.inference_mode(), self.runner.mode():
                 self._run(work)
             computed = total_tokens(work)
             for each in work:
@@ -317,7 +244,7 @@ class Engine:
     def _run(self, work: list[Work]) -> None:
         """Compute and choose. What fails with several requests in it runs again one by one, to find whose fault it is."""
         try:
-            forward = self._forward(work)
+            computed = self.runner.compute(work)
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:
@@ -327,62 +254,26 @@ class Engine:
                 for each in work:
                     self._run([each])
             return
-        self._find_damage(work, forward)
-        self._report_prompts(work, forward)
-        self._report_experts(work, forward)
-        self._choose(work, forward)
+        self._find_damage(work, computed)
+        self._report_prompts(work, computed)
+        self._report_experts(work, computed)
+        self._choose(work, computed)
         self._counts.tokens_computed += total_tokens(work)
 
-    def _forward(self, work: list[Work]) -> _Forward:
-        ids, firsts, rows, watched = [], [], [], []
-        row = 0
-        first_rows = []
-        experts: dict[int, np.ndarray] = {}
-        for sequence, count in work:
-            first = sequence.num_computed
-            step_ids = sequence.next_ids(count)
-            ids.append(step_ids)
-            firsts.append(first)
-            first_rows.append(row)
-            watched += self._watched(sequence, first, count, row)
-            row += len(step_ids)
-            if (picture_rows := self._vision_rows(sequence, first, first + count)) is not None:
-                rows.append(picture_rows)
-        positions = [np.arange(first, first + len(each)) for first, each in zip(firsts, ids, strict=True)]
-        batch = Batch(
-            token_ids=torch.from_numpy(ids[0] if len(ids) == 1 else np.concatenate(ids)).to(self.device),
-            positions=torch.from_numpy(positions[0] if len(ids) == 1 else np.concatenate(positions)).to(self.device),
-            lengths=tuple(len(each) for each in ids),
-            first_positions=tuple(firsts),
-            vision_rows=torch.cat(rows) if rows else None,
-        )
-        native = None if watched else self._native
-        self.cache.plan([sequence.pages for sequence, _ in work], batch, watched, pieces_only=native is not None)
-        if native is not None:
-            hidden_TD = native(batch, experts if self._experts_wanted(work) else None)
-        else:
-            with self._watching_experts(work, experts):
-                hidden_TD = self.model(batch, self.cache)
-        return _Forward(hidden_TD, first_rows, experts)
-
-    def _logits(self, hidden_TD: Tensor) -> Tensor:
-        """On the CPU, fp32."""
-        return (self.model.logits(hidden_TD) if self._native is None else self._native.logits(hidden_TD.float())).cpu()
-
-    def _choose(self, work: list[Work], forward: _Forward) -> None:
+    def _choose(self, work: list[Work], computed: Computed) -> None:
         """Tokens for those whose known tokens are all computed now; then what was computed is theirs."""
 
         def is_ready(each: Work) -> bool:
             return not each.sequence.generation.is_done and each.count == each.sequence.num_left
 
-        ready = [(each, first) for each, first in zip(work, forward.first_rows, strict=True) if is_ready(each)]
+        ready = [(each, first) for each, first in zip(work, computed.first_rows, strict=True) if is_ready(each)]
         rows = [row for each, first in ready for row in range(first + each.count - 1, first + each.count + len(each.sequence.drafts))]
         chosen: dict[Sequence, list[Chosen | SamplingError]] = {}
         if ready:
-            hidden_TD = forward.hidden_TD
-            logits_BV = self._logits(hidden_TD if len(rows) == len(hidden_TD) else hidden_TD[torch.tensor(rows, device=self.device)])
+            hidden_TD = computed.hidden_TD
+            logits_BV = self.runner.logits(hidden_TD if len(rows) == len(hidden_TD) else hidden_TD[torch.tensor(rows, device=self.device)])
             sequences = [each.sequence for each, _ in ready]
-            chosen = dict(zip(sequences, self._chosen(sequences, logits_BV), strict=True))
+            chosen = dict(zip(sequences, self._chooser.choose(sequences, logits_BV), strict=True))
         for sequence, count in work:
             if sequence.generation.is_done:  # found damaged
                 continue
@@ -396,54 +287,6 @@ class Engine:
             self.memory.commit(sequence.pages, names, before, sequence.num_computed)
             if reason is not None:
                 self._end(sequence, reason)
-
-    def _chosen(self, sequences: list[Sequence], logits_BV: Tensor) -> list[list[Chosen | SamplingError]]:
-        """The tokens of each sequence: one, and one more for each draft that the choice before it equals."""
-        in_low = self._in_low
-        if not any(sequence.drafts for sequence in sequences):
-            one_each = choose_many([sequence.sampler for sequence in sequences], logits_BV, want_margin=in_low)
-            results = [[self._accepted(sequence.sampler, chosen)] for sequence, chosen in zip(sequences, one_each, strict=True)]
-        else:
-            results, row = [], 0
-            for sequence in sequences:
-                size = 1 + len(sequence.drafts)
-                results.append(self._verified(sequence, logits_BV[row : row + size]))
-                row += size
-        if in_low:
-            first_rows = np.cumsum([0] + [1 + len(sequence.drafts) for sequence in sequences[:-1]])
-            largest = logits_BV[torch.from_numpy(first_rows)].abs().amax(-1).tolist()
-            self._counts.near_ties += sum(
-                isinstance(chosen, Chosen) and chosen.margin <= _NEAR * bound for (chosen, *_), bound in zip(results, largest, strict=True)
-            )
-        return results
-
-    def _verified(self, sequence: Sequence, logits_TV: Tensor) -> list[Chosen | SamplingError]:
-        tokens: list[Chosen | SamplingError] = []
-        stops = sequence.generation.request.stop_ids
-        for place, logits_V in enumerate(logits_TV):
-            (chosen,) = choose_many([sequence.sampler], logits_V[None], want_margin=self._in_low)
-            tokens.append(chosen := self._accepted(sequence.sampler, chosen))
-            if not isinstance(chosen, Chosen) or place == len(sequence.drafts):
-                break
-            if chosen.token != sequence.drafts[place] or chosen.token in stops or sequence.sampler.finished:
-                break
-        if sequence.drafts:
-            sequence.judge_drafts(len(tokens) - 1)
-        sequence.generation.drafted += len(sequence.drafts)
-        sequence.generation.accepted += len(tokens) - 1
-        self._counts.drafted += len(sequence.drafts)
-        self._counts.accepted += len(tokens) - 1
-        return tokens
-
-    @staticmethod
-    def _accepted(sampler: Sampler, chosen: Chosen | SamplingError) -> Chosen | SamplingError:
-        """The choice, after its sampler has moved on by it; the error if that was none, or the grammar's parser gives up at it."""
-        if isinstance(chosen, Chosen):
-            try:
-                sampler.accept(chosen.token)
-            except SamplingError as error:
-                return error
-        return chosen
 
     def _take(self, sequence: Sequence, tokens: list[Chosen | SamplingError]) -> FinishReason | None:
         """Hand chosen tokens out; why the answer ends with them, if it does. A damaged choice ends it here."""
@@ -501,57 +344,27 @@ class Engine:
         known = (token != self.config.patch_id and 0 <= token < self.config.vocab_size for token in drafts)
         return drafts[: next((place for place, is_known in enumerate(known) if not is_known), len(drafts))]
 
-    def _mode(self) -> AbstractContextManager[object]:
-        return batch_invariant() if self.settings.batch_invariant else nullcontext()
-
-    def _vision_rows(self, sequence: Sequence, first: int, end: int) -> Tensor | None:
-        numbers = sequence.tiles_in(first, end)
-        if not numbers:
-            return None
-        assert self.vision is not None, "submit refuses tiles for a model without a tower"
-        return torch.cat(self.vision.of(*sequence.tiles(numbers)))[sequence.rows_in(first, end)]
-
-    def _watched(self, sequence: Sequence, first: int, count: int, row: int) -> list[Watched]:
-        def tell(position: int, layer: LayerSpec, row_NS: Tensor) -> None:
-            sequence.generation.attention.setdefault(position, {})[layer.index] = row_NS.cpu()
-
-        wanted = [p for p in sequence.generation.request.watch.attention_rows if first <= p < first + count]
-        return [Watched(row + p - first, lambda layer, row_NS, p=p: tell(p, layer, row_NS)) for p in wanted]
-
-    @staticmethod
-    def _experts_wanted(work: list[Work]) -> bool:
-        return any(sequence.generation.request.watch.expert_ids for sequence, _ in work)
-
-    def _watching_experts(self, work: list[Work], into: dict[int, np.ndarray]) -> AbstractContextManager[object]:
-        """While inside, routers tell their choices, if a request in the batch wants them."""
-        stack = ExitStack()
-        if self._experts_wanted(work):
-            for layer, router in self._routers.items():
-                stack.callback(setattr, router, "watch", router.watch)
-                router.watch = lambda ids_T, layer=layer: into.__setitem__(layer, ids_T.to("cpu", torch.int16).numpy())
-        return stack
-
-    def _find_damage(self, work: list[Work], forward: _Forward) -> None:
+    def _find_damage(self, work: list[Work], computed: Computed) -> None:
         """End requests with a NaN at any token, not only where a choice is made: pieces of prompts are offered to others before that.
 
         A NaN reaches backwards, too: masked products are zero times NaN.
         """
         # A row's sum is finite if all of it is: behind the last norm no number is so large that a sum could overflow. In numpy, whose calls
         # cost a fifth of torch's.
-        is_sound_T = np.isfinite(forward.hidden_TD.float().cpu().numpy().sum(-1)).tolist()
-        for (sequence, count), row in zip(work, forward.first_rows, strict=True):
+        is_sound_T = np.isfinite(computed.hidden_TD.float().cpu().numpy().sum(-1)).tolist()
+        for (sequence, count), row in zip(work, computed.first_rows, strict=True):
             if not all(is_sound_T[row : row + count]):
                 self._fail(sequence, SamplingError("the hidden states contain NaN: the weights or the input are damaged"))
 
-    def _report_prompts(self, work: list[Work], forward: _Forward) -> None:
+    def _report_prompts(self, work: list[Work], computed: Computed) -> None:
         """Log-probabilities of prompt tokens, each from the hidden state before it."""
-        for (sequence, count), row in zip(work, forward.first_rows, strict=True):
+        for (sequence, count), row in zip(work, computed.first_rows, strict=True):
             top = sequence.generation.request.prompt_logprobs
             first = sequence.num_computed
             end = min(first + count, sequence.num_prompt - 1)
             if top is None or end <= first or sequence.generation.is_done:
                 continue
-            logits_TV = self._logits(forward.hidden_TD[row : row + end - first])
+            logits_TV = self.runner.logits(computed.hidden_TD[row : row + end - first])
             next_ids = torch.from_numpy(sequence.ids[first + 1 : end + 1].copy())
             known = len(sequence.generation.prompt_logprobs)
             try:
@@ -561,10 +374,10 @@ class Engine:
                 continue
             sequence.generation.prompt_logprobs += reported[max(0, known - first) :]  # after a preemption some are known already
 
-    def _report_experts(self, work: list[Work], forward: _Forward) -> None:
-        for (sequence, count), row in zip(work, forward.first_rows, strict=True):
+    def _report_experts(self, work: list[Work], computed: Computed) -> None:
+        for (sequence, count), row in zip(work, computed.first_rows, strict=True):
             if sequence.generation.request.watch.expert_ids:
-                layers = [forward.experts[layer][row : row + count] for layer in sorted(forward.experts)]
+                layers = [computed.experts[layer][row : row + count] for layer in sorted(computed.experts)]
                 chosen = np.stack(layers, axis=1) if layers else np.zeros((count, 0), np.int16)
                 before = sequence.generation.expert_ids
                 kept = chosen[:0] if before is None else before[: sequence.num_computed]
@@ -585,7 +398,7 @@ class Engine:
     @property
     def counters(self) -> Counters:
         c = self._counts
-        tiles = self.vision.num_computed if self.vision is not None else 0
+        tiles = self.runner.vision.num_computed if self.runner.vision is not None else 0
         return Counters(
             c.steps,
             c.tokens_computed,
@@ -610,13 +423,13 @@ class Engine:
     def count_experts(self, enabled: bool = True) -> None:
         """Count from now on how many tokens each expert takes (`expert_load`), from zero."""
         with self._lock:
-            for router in self._routers.values():
+            for router in self.runner.routers.values():
                 router.tokens_per_expert = torch.zeros(self.config.num_experts, dtype=torch.int64, device=self.device) if enabled else None
 
     def expert_load(self) -> dict[int, list[int]]:
         """Tokens that each expert took, by MoE layer, since `count_experts`."""
         with self._lock:
-            loads = {layer: router.tokens_per_expert for layer, router in self._routers.items()}
+            loads = {layer: router.tokens_per_expert for layer, router in self.runner.routers.items()}
             return {layer: load.tolist() for layer, load in loads.items() if load is not None}
 
     def update_weights(self, weights: Mapping[str, Tensor]) -> None:
@@ -640,21 +453,10 @@ class Engine:
             self.memory.prefixes.clear()
             for sequence in list(self.scheduler.running):
                 self.scheduler.preempt(sequence)
-            if self.vision is not None:
-                self.vision.clear()
             with torch.no_grad():
                 for name, tensor in weights.items():
                     own[name].copy_(tensor)
-            if self._native is not None:
-                self._native.refresh()
-
-
-def _verify_invariance(model: Model) -> None:
-    """Measure once what makes results independent of their batch on this machine (`puna.kernels.invariant`); what is slow is said."""
-    slow = verify(model.parameters()).one_by_one
-    if slow or not verify_attention(model.config.head_width):
-        what = ", ".join(f"{inner} x {columns}" for inner, columns in slow) or "attention"
-        _log.warning("batch_invariant: on this machine products of these shapes go row by row, which is slow: %s", what)
+            self.runner.refresh()
 
 
 def _next_seed(seed: int, step: int) -> int:
