@@ -228,9 +228,9 @@ def paged_logits(engine: Engine, ids: np.ndarray, piece: int = 64) -> Tensor:
             part = Stream(ids[first : first + piece])
             assert memory.reserve(pages, first, first + len(part)), "the text does not fit into the pools"
             batch = Batch.from_streams([part], [first])
-            engine.cache.plan([pages], batch)
+            engine.runner.cache.plan([pages], batch)
             with torch.inference_mode():
-                logits.append(engine.model.logits(engine.model(batch, engine.cache)).float())
+                logits.append(engine.model.logits(engine.model(batch, engine.runner.cache)).float())
             memory.commit(pages, (), first, first + len(part))
     finally:
         memory.release(pages)

@@ -21,7 +21,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,7 +149,7 @@ async def ask(client: httpx.AsyncClient, url: str, text: str, tokens: int, leave
     return outcome
 
 
-async def pieces(response: httpx.Response) -> AsyncIterator[str]:
+async def pieces(response: httpx.Response) -> AsyncGenerator[str, None]:
     """The texts of a stream of chunks, empty ones left out but for the last that says why it ended. `ValueError` for an error in it."""
     async for line in response.aiter_lines():
         data = line.removeprefix("data:").strip()
