@@ -80,7 +80,8 @@ PICTURES: dict[str, float] = {
 }
 TUNING: dict[str, float] = {
     **{"caption": 2, "scene_caption": 1, "first_name": 8, "naming": 28, "counting": 36, "placing": 18, "side": 7, "shapes": 8},
-    **{"names_list": 0, "story_text": 0, "sums": 12, "story": 3, "card": 6, "what_is": 7, TEXT_KIND: 4},
+    **{"names_list": 0, "story_text": 0, "sums": 14, "sums_text": 9, "number": 14, "translate": 12, "into_english": 3},
+    **{"story": 3, "card": 6, "what_is": 7, TEXT_KIND: 8},
 }
 PLANS = (
     Plan("words", 0.42, {TEXT_KIND: 9}, ANSWER_WEIGHT),

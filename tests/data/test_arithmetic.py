@@ -61,6 +61,18 @@ def test_every_answer_is_right() -> None:
                 assert answer.text.split(" = ")[-1] == str(problem.value) and problem.value >= 0
 
 
+def test_lines_of_sums_are_right_and_show_no_held_out_pair() -> None:
+    two_digits_seen = 0
+    for index in range(1000):
+        lines = sample("sums_text", generator("train", 7, index)).document.split("\n")
+        assert 5 <= len(lines) <= 12
+        for line in lines:
+            (problem,) = _problems(line)
+            assert may_train(problem) and line.split("=")[1].strip() == str(problem.value)
+            two_digits_seen += problem.sign in "+-" and min(problem.a, problem.b) >= 10
+    assert two_digits_seen > 5000
+
+
 def test_a_step_has_the_same_value_and_is_written_out() -> None:
     assert worked(Problem(27, "+", 58)) == "27 + 58 = 70 + 15 = 85"
     assert worked(Problem(82, "-", 27)) == "82 - 27 = 62 - 7 = 55"

@@ -120,6 +120,13 @@ def sum_turn(rng: random.Random, language: str) -> tuple[str, str]:
     return _asked(problem, rng, language), str(problem.value)
 
 
+def sum_lines(rng: random.Random, count: int) -> str:
+    """Problems with their values, one a line, three of four with two-digit numbers: a third of a conversation's tokens for each."""
+    equals = rng.choice((" = ", "="))
+    problems = (two_digits(rng) if rng.random() < 0.75 else easy(rng) for _ in range(count))
+    return "\n".join(f"{written(problem, rng)}{equals}{problem.value}" for problem in problems)
+
+
 def easy_turn(rng: random.Random, language: str) -> tuple[str, str]:
     """A problem known by heart."""
     problem = easy(rng)

@@ -33,8 +33,9 @@ NANO_WEIGHTS: dict[str, float] = {
     "naming": 20, "caption": 11, "verify": 2, "which": 2.5,
     "counting": 13, "placing": 9.5, "side": 2.5, "shapes": 4, "comparing": 2.5, "scene_caption": 3, "number": 5, "word": 2,
     "video_moving": 5, "video_order": 4, "video_appear": 2, "video_change": 1.5, "book_page": 1, "book_pages": 0.5, "clothing": 0.5,
-    "translate": 7, "into_english": 2, "names_list": 2.5, "number_words": 3.5, "sums": 8, "what_is": 3, "geography": 1.5, "story": 1.5,
-    "tale": 0.8, "story_text": 0.3, "card": 3, "repeat": 1.5, "needle": 0.5, "command": 0.7, "sentence": 1, "form": 1.5, "text": 5.5,
+    "translate": 7, "into_english": 2, "names_list": 2.5, "number_words": 3.5, "sums": 8, "sums_text": 3, "what_is": 3, "geography": 1.5,
+    "story": 1.5, "tale": 0.8, "story_text": 0.3, "card": 3, "repeat": 1.5, "needle": 0.5, "command": 0.7, "sentence": 1, "form": 1.5,
+    "text": 5.5,
     "first_name": 0, "naming_all": 0, "first_name_all": 0, "caption_all": 0,
 }  # fmt: skip
 

@@ -154,8 +154,14 @@ def story_text(rng: random.Random) -> Sample:
     return Sample("story_text", document="\n\n".join(story(rng) for _ in range(rng.choice((1, 1, 2)))))
 
 
+def sums_text(rng: random.Random) -> Sample:
+    """Sums as a plain document."""
+    return Sample("sums_text", document=arithmetic.sum_lines(rng, rng.randint(5, 12)))
+
+
 KINDS: dict[str, Callable[[random.Random], Sample]] = {
     **{kind: _conversation(kind) for kind in _TURNS},
     "names_list": names_list,
     "story_text": story_text,
+    "sums_text": sums_text,
 }
