@@ -17,6 +17,7 @@ from puna.data.numbers import is_held_out, number_word
 from puna.evals.nano import bits, words
 from puna.evals.nano.card import TASKS, run_task
 from puna.evals.nano.replies import has_loop, is_well_formed, mixed_prompts, starters, stopping
+from puna.evals.nano.tables import WHAT, markdown
 from puna.evals.score import Question, exact, interval, normalised, question_rng
 from puna.stream import Message
 
@@ -155,6 +156,24 @@ def test_the_shipped_starters_are_asked_in_every_language() -> None:
 def test_an_unknown_task_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="'nameing'.*naming"):
         run_task("nameing", Scripted({}))
+
+
+def test_a_card_has_a_row_for_every_task_and_a_column_for_every_language() -> None:
+    assert set(TASKS) - set(WHAT) == {"sentences", "bits-per-byte"} and set(WHAT) < set(TASKS)
+    counted = {"correct": 1, "total": 4, "rate": 0.25, "low": 0.05, "high": 0.7}
+    tables = markdown(
+        [
+            {"task": "stopping", **counted, "groups": {"all": (1, 4)}},
+            {"task": "where", **counted, "groups": {language: (1, 4) for language in LANGUAGES}},
+            {"task": "sentences", "chrf": 12.34, "chrf_of_copying": 20.0, "total": 9, "by_direction": {}},
+            {"task": "bits-per-byte", "bits_per_byte": {"simple": 1.987, "en": 2.0}, "bytes": {"simple": 9, "en": 9}},
+        ]
+    )
+    scores, languages, bits_table = tables.split("\n\n")
+    assert "| **25.0%** [5.0%, 70.0%] | 1 of 4 | `where` |" in scores and scores.index("`where`") < scores.index("`stopping`")
+    assert "| chrF **12.3** | 20.0 by copying | `sentences` |" in scores
+    assert languages.split("\n")[2] == "| `where` |" + " 25% |" * 12 and bits_table.endswith("| held-out prose | 1.99 | 2.00 |")
+    assert markdown([]) == ""
 
 
 def test_questions_come_from_generators_that_training_cannot_reach() -> None:

@@ -18,6 +18,7 @@ from puna.evals.nano.bits import bits_per_byte, simple_english
 from puna.evals.nano.language import asked_language, lists
 from puna.evals.nano.replies import OPEN_PROMPTS, starters, stopping
 from puna.evals.nano.sentences import sentences
+from puna.evals.nano.tables import markdown
 from puna.evals.score import Question, exact
 
 Result = dict[str, Any]
@@ -82,11 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the questions to ask, e.g. 0.2 for a quick look")
     parser.add_argument("--misses", action="store_true", help="also print wrong answers")
     parser.add_argument("--json", action="store_true", help="print one JSON object per task")
+    parser.add_argument("--markdown", action="store_true", help="print the tables of a card at the end")
     options = parser.parse_args(arguments)
     from puna.pipeline import load
 
     pipeline = load(options.model)
     chosen = options.task or ["all"]
+    results = []
     for task in TASKS if "all" in chosen else chosen:
         result = run_task(task, pipeline, options.scale)
         misses = result.pop("misses", [])
@@ -94,3 +97,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.misses:
             for question, expected, said in misses:
                 print(f"    {question!r}: expected {expected!r}, said {said!r}")
+        results.append(result)
+    if options.markdown:
+        print(f"\n{markdown(results)}")
