@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from peers.llama_cpp import PeerError
 from puna.pipeline import shipped_models
-from puna.testing.hf_models import hf_text_model
 from puna.tokens.bpe import Tokenizer
 
 _COMMON: dict[str, Any] = dict(
@@ -76,6 +76,10 @@ def make_model(name: str, cache: Path) -> Path:
     """The directory of shape `name` in bf16 (2 to 3 GB, about a minute), or the one that is there."""
     directory = cache / f"{name}-bf16"
     if not directory.is_dir():
+        try:
+            from puna.testing.hf_models import hf_text_model
+        except ModuleNotFoundError as error:
+            raise PeerError(f"{name} is made by transformers, which is not installed; pip install -r requirements-test.txt") from error
         partial = cache / f"{name}-bf16.partial"  # renamed when whole, so that an interrupted run leaves none that looks whole
         shutil.rmtree(partial, ignore_errors=True)
         model = hf_text_model(seed=0, **SHAPES[name]).bfloat16()

@@ -1,6 +1,7 @@
 """benchmarks/decode.py at toy sizes, and what it shares with prefill.py and batched.py: sides, flags, headlines, fidelity."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,17 +132,29 @@ def test_the_base_file_holds_tokens_and_log_probabilities_as_llama_perplexity_re
 def test_a_model_is_made_once(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from peers import shapes
 
+    from puna.testing import hf_models
+
     made = []
     small = shapes.SHAPES["mid-a"] | dict(
         hidden_size=32, num_hidden_layers=2, vocab_size=8320, intermediate_size=32, intermediate_size_mlp=32, num_attention_heads=2
     )
     monkeypatch.setitem(shapes.SHAPES, "mid-a", small | dict(num_key_value_heads=1, head_dim=16))
-    real = shapes.hf_text_model
-    monkeypatch.setattr(shapes, "hf_text_model", lambda **options: made.append(options) or real(**options))
+    real = hf_models.hf_text_model
+    monkeypatch.setattr(hf_models, "hf_text_model", lambda **options: made.append(options) or real(**options))
     directory = shapes.make_model("mid-a", tmp_path)
     assert shapes.make_model("mid-a", tmp_path) == directory and len(made) == 1
     model = load_model(directory, "bfloat16")
     assert model.config.chunk == 8192 and model.config.floor_scale == 8192 and model.config.num_experts == 16
+
+
+def test_without_transformers_a_shape_is_not_made_and_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from peers import shapes
+    from peers.llama_cpp import PeerError
+
+    monkeypatch.setitem(sys.modules, "puna.testing.hf_models", None)
+    with pytest.raises(PeerError, match="pip install -r requirements-test.txt"):
+        shapes.make_model("mid-a", tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_python_without_vllm_is_told(program: Program, tiny_directory: Path, tmp_path: Path) -> None:
