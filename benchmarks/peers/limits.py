@@ -21,8 +21,8 @@ KINDS = ("float32", "bfloat16", "int8")
 
 
 def read_rate() -> float:
-    """Bytes/s of reading memory, by all of torch's threads: the mean, since what it is held against is one. Single reads are up to a
-    quarter faster on a shared machine.
+    """Bytes/s of reading memory, by all of torch's threads: the mean, since what it is held against is one. The best of many
+    reads is up to a fifth faster on a shared machine.
     """
     much = huge.empty((_READ_BYTES // 4,), torch.float32).fill_(1.0)  # where pages are small, looking them up costs a fifth
     much.sum()

@@ -121,7 +121,7 @@ def sum_turn(rng: random.Random, language: str) -> tuple[str, str]:
 
 
 def sum_lines(rng: random.Random, count: int) -> str:
-    """Problems with their values, one a line, three of four with two-digit numbers: a third of a conversation's tokens for each."""
+    """Problems with their values, one a line, three of four with two-digit numbers: under half of a conversation's tokens for each."""
     equals = rng.choice((" = ", "="))
     problems = (two_digits(rng) if rng.random() < 0.75 else easy(rng) for _ in range(count))
     return "\n".join(f"{written(problem, rng)}{equals}{problem.value}" for problem in problems)
