@@ -25,7 +25,7 @@ from peers.field import Field, card, fields, made_models, parser, run_case
 from peers.limits import weights_limits
 from peers.llama_cpp import PeerError
 from peers.puna_side import PunaSide, quantized, stored_bits
-from peers.shapes import copy_nano
+from peers.shapes import nano_in_bf16
 
 from puna.evals.likeness import SAMPLE
 from puna.tokens.bpe import Tokenizer
@@ -88,7 +88,7 @@ def main(line: Sequence[str] | None = None) -> None:
         if options.chunks:
             options.transformers = options.vllm = None  # they compute the bf16 weights as they are
             told = figures["fidelity"] = {}
-            for field, directory in fields(options, options.fidelity_models or [copy_nano(options.cache)]):
+            for field, directory in fields(options, options.fidelity_models or [nano_in_bf16(options.cache)]):
                 told[field.name] = fidelity(field, directory, options, say)
 
 

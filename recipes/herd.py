@@ -48,7 +48,7 @@ from puna.model.init import initialize
 from puna.presets import nano_behemoth, nano_maverick, nano_scout, with_vocabulary
 from puna.tokens.bpe import Tokenizer
 from puna.tokens.chat import ChatFormat
-from puna.train import NextToken, Objective, Run, Stage, train
+from puna.train import NextToken, Objective, Outcome, Run, Stage, train
 from puna.train.distill import Codistillation, Fixed
 from puna.train.inherit import inherit
 from puna.train.mixture_rows import ANSWER_WEIGHT, PICTURE_ANSWER_WEIGHT, MixtureRows
@@ -265,8 +265,10 @@ def run_of(
     )
 
 
-def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
-    """Teacher, then students; each ends as the Hugging Face directory `out/NAME`. A phase that is done is not done again."""
+def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome | None:
+    """Teacher, then students; each ends as the Hugging Face directory `out/NAME`. A phase that is done is not done again. The
+    outcome of a phase that was stopped, None if all were done.
+    """
     console = Console(stderr=True)
     overrides = dict(overrides)
     size = choose("size", SIZES, overrides, "cpu")
@@ -303,10 +305,11 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
             run = run_of(configs, timing, tower, begun, material, teacher)
             trained = train(run, out / f"{'-'.join(configs)}-run", resume=resume, console=console)
             if not trained.finished:
-                return
+                return trained
             for name, model in trained.models.items():
                 save_model(model.cpu(), out / name, tokenizer=tokenizer)
         done(f"{phase}: {', '.join(str(out / name) for name in configs)}")
         if phase == "teacher":
             teacher = load_model(out / size.teacher.name, dtype="float32").to(size.device)
     console.print(f"try puna chat {out / next(iter(students))}")
+    return None

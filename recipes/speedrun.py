@@ -26,7 +26,7 @@ from puna.evals.nano.card import run_task
 from puna.model import Model
 from puna.model.init import initialize
 from puna.presets import nano_scout, with_vocabulary
-from puna.train import train
+from puna.train import Outcome, train
 from puna.train.settings import choose, with_overrides
 
 _CPU = replace(SIZES["cpu"], students={"scout-nano": nano_scout()}, see_steps=600, student_minutes=20)
@@ -57,8 +57,10 @@ class Watch:
         self.last = now
 
 
-def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
-    """All phases; the model ends in `out/scout-nano`, the lines in `out/speedrun.json`. With `resume`, finished phases are passed over."""
+def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome | None:
+    """All phases; the model ends in `out/scout-nano`, the lines in `out/speedrun.json`. With `resume`, finished phases are passed over.
+    The outcome of a training that was stopped, None if all phases were done.
+    """
     watch = Watch(Console(stderr=True))
     overrides = dict(overrides)
     size = choose("size", SPEEDRUN_SIZES, overrides, "cpu")
@@ -83,13 +85,14 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> None:
         run = run_of({config.name: config}, timing, tower, Begun(out / "start", (), learns_on=False), material)
         trained = train(run, out / "run", resume=resume, console=watch.console)
         if not trained.finished:
-            return
+            return trained
         save_model(trained.model, hf, tokenizer=tokenizer)
         tokens = trained.position.step * run.tokens_per_step
         watch.line("train", f"{tokens / 1e6:.1f} M tokens, {tokens / max(1.0, trained.position.seconds):,.0f} a second")
     ask(puna.load(str(hf)), watch.line)
     (out / "speedrun.json").write_text(json.dumps(watch.lines, indent=1), encoding="utf-8")
     watch.console.print(f"try puna chat {hf}")
+    return None
 
 
 def ask(pipeline: Any, line: Callable[[str, str], None]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from peers.llama_cpp import PeerError
+from puna.checkpoint import convert_model
 from puna.pipeline import shipped_models
 from puna.tokens.bpe import Tokenizer
 
@@ -93,8 +94,9 @@ def make_model(name: str, cache: Path) -> Path:
     return directory
 
 
-def copy_nano(cache: Path) -> Path:
-    """The shipped scout-nano, copied to where others may be made of it."""
-    directory = cache / "scout-nano-bf16"
-    shutil.copytree(shipped_models()["scout-nano"], directory, dirs_exist_ok=True)
+def nano_in_bf16(cache: Path) -> Path:
+    """The shipped scout-nano, its integers as bf16 numbers again, where others may be made of it."""
+    shipped, directory = shipped_models()["scout-nano"], cache / "scout-nano-bf16"
+    shutil.rmtree(directory, ignore_errors=True)  # of another version, perhaps
+    convert_model(shipped, directory, Tokenizer.from_hf(shipped))
     return directory

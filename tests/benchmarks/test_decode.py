@@ -61,6 +61,17 @@ def test_mistakes_are_told_in_a_line(program: Program, tiny_directory: Path, tmp
         main(only_fidelity)
 
 
+def test_the_nano_that_others_are_made_of_is_in_bf16_and_made_anew(program: Program, tmp_path: Path) -> None:
+    from peers.puna_side import stored_bits
+    from peers.shapes import nano_in_bf16
+
+    program("decode")
+    (tmp_path / "scout-nano-bf16").mkdir()
+    (tmp_path / "scout-nano-bf16" / "old.safetensors").write_bytes(b"of another version")
+    assert 16 <= stored_bits(nano_in_bf16(tmp_path)) < 16.1
+    assert not (tmp_path / "scout-nano-bf16" / "old.safetensors").exists()
+
+
 def test_flags_are_tried_once_a_case_and_kept_for_long_ones(program: Program, llama_build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from peers.llama_cpp import Flags, LlamaCpp
 
