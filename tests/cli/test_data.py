@@ -71,6 +71,7 @@ def test_build_and_inspect(puna, mirror: Path, tmp_path: Path) -> None:
         (("build", "x", "--languages", "en,xx"), "'xx'"),
         (("build", "x", "--size", "huge"), "there are micro, cpu, gpu"),
         (("inspect", "nothing"), "neither a source"),
+        (("inspect", "novels_en", "--page", "page.html"), "no folder"),
         (("paint",), "paint"),
         ((), "puna data --help"),
     ],

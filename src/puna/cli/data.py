@@ -130,13 +130,18 @@ def build_shards(
 @data.command("inspect")
 def inspect(
     what: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A source, or a folder that was built.")],
-    samples: Annotated[int, typer.Option(min=0, help="How many texts to show.")] = 2,
+    samples: Annotated[int, typer.Option(min=0, help="How many texts to show; on the page, rows of each kind.")] = 2,
+    page: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Of a folder: also write what training reads of it, all kinds, to look at.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check a source or the shards of a folder, everything read once, and show a little of it."""
     from puna.data.inspection import inspect_build, inspect_source
     from puna.data.sources import manifest
 
+    if page is not None and not Path(what).is_dir():
+        raise UserError(f"--page {page} shows rows made with a folder's vocabulary, and {what!r} is no folder; name one that was built")
     if what in manifest():
         facts = inspect_source(what, samples)
     elif Path(what).is_dir():
@@ -152,5 +157,17 @@ def inspect(
                 print("\n".join(f"  {key}: {inner}" for key, inner in value.items()))
             else:
                 print(f"{name}: {value}")
+    if page is not None and not facts["broken"]:
+        _write_page(Path(what), page, samples)
     if facts.get("broken"):
         raise UserError(f"{len(facts['broken'])} parts of {what} are broken: {', '.join(list(facts['broken'])[:8])}")
+
+
+def _write_page(directory: Path, page: Path, each: int) -> None:
+    from puna.cli.progress import working
+    from puna.data.page import samples_page
+
+    with working(f"writing {page}"):
+        content = samples_page(directory, each)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(content, encoding="utf-8")
