@@ -1,11 +1,13 @@
 """Words mean the same in all languages, and a held-out direction of a word is never asked in training."""
 
+import json
 import random
 import re
 from pathlib import Path
 
 from puna.data import geography
 from puna.data.chance import generator
+from puna.data.formats import json_turn
 from puna.data.languages import LANGUAGE_NAMES, LANGUAGES
 from puna.data.lexicon import is_held_out, means_turn, third_turn, words, words_of
 from puna.data.phrases import ASK_SAY
@@ -40,6 +42,15 @@ def test_no_held_out_direction_is_asked_in_training(data: Path) -> None:
     rows = [sample(kind, generator("train", 5, index)) for kind in ("translate", "into_english") for index in range(10_000)]
     asked = {(question.text, answer.text) for row in rows for question, answer in zip(row.messages[::2], row.messages[1::2], strict=True)}
     assert len(asked) > 15_000 and not asked & held_out
+
+
+def test_no_held_out_direction_is_asked_for_as_json() -> None:
+    english = {word.names["en"]: word for word in words()}
+    languages = {name: language for language, name in LANGUAGE_NAMES["en"].items()}
+    for index in range(3000):
+        question, answer = json_turn(random.Random(index))
+        word = english[question.split('"')[1]]
+        assert not any(is_held_out(word, "en", languages[name]) for name in json.loads(answer))
 
 
 def test_what_a_foreign_word_means_has_one_answer() -> None:

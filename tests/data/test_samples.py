@@ -115,8 +115,11 @@ def test_placing_answers_agree_with_where_things_are(data: Path, monkeypatch: py
                 assert answer.text == ("Yes" if truth else "No")
                 checked += 1
             elif match := re.fullmatch(r"What is (to the left of|to the right of|above|below) the (.+)\?", question.text):
-                (ax, ay), (bx, by) = where[answer.text], where[match[2]]
-                assert {"to the left of": ax < bx, "to the right of": ax > bx, "above": ay < by, "below": ay > by}[match[1]]
+                axis = 1 if match[1] in ("above", "below") else 0
+                sign = 1 if match[1] in ("to the left of", "above") else -1
+                edge = sign * where[match[2]][axis]
+                others = [name for name, at in where.items() if sign * at[axis] < edge]
+                assert others == [answer.text]
                 checked += 1
     assert checked > 60
 
@@ -147,6 +150,16 @@ def test_a_caption_trains_on_its_text_and_not_on_its_picture(data: Path, vision:
     assert chat_format.tokenizer.decode(stream.token_ids[stream.loss_mask][:-1].tolist()) == row.document
     assert stream.token_ids[0] == special.bos and stream.token_ids[-1] == special.end_of_text
     assert (stream.token_ids == special.patch).sum() == vision.tokens_per_tile
+
+
+def test_lines_of_sums_train_on_the_answers(vision: VisionConfig) -> None:
+    chat_format = ChatFormat(byte_tokenizer(), vision)
+    row = sample("sums_text", generator("train", 1, 0))
+    stream = to_stream(row, chat_format)
+    assert stream.token_ids.tolist()[1:-1] == chat_format.tokenizer.encode(row.document) and stream.loss_mask is not None
+    trained = chat_format.tokenizer.decode(stream.token_ids[stream.loss_mask].tolist())
+    assert trained.splitlines() == [line.partition("=")[2] for line in row.document.splitlines()]
+    assert stream.loss_mask[-1]  # the end of the text
 
 
 def test_a_chat_trains_on_the_answers(data: Path, vision: VisionConfig) -> None:

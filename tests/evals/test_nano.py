@@ -15,10 +15,10 @@ from puna.data.chance import generator
 from puna.data.languages import LANGUAGES
 from puna.data.numbers import is_held_out, number_word
 from puna.evals.nano import bits, words
-from puna.evals.nano.card import TASKS, run_task
+from puna.evals.nano.card import QUESTIONS, TASKS, run_task
 from puna.evals.nano.replies import has_loop, is_well_formed, mixed_prompts, starters, stopping
 from puna.evals.nano.tables import WHAT, markdown
-from puna.evals.score import Question, exact, interval, normalised, question_rng
+from puna.evals.score import Question, exact, interval, normalised, part, question_rng
 from puna.stream import Message
 
 
@@ -151,6 +151,15 @@ def test_the_shipped_starters_are_asked_in_every_language() -> None:
     score = starters(Listener())
     assert len(said) == score.total and len(score.groups) == 12
     assert score.groups["en"][0] == 1
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.25, 0.5])
+def test_a_part_of_the_questions_asks_about_all_answers(data: Path, scale: float) -> None:
+    for task in ("video-way", "placing", "sums", "translation"):
+        whole = list(QUESTIONS[task]())
+        some = part(whole, scale)
+        assert len(some) == int(len(whole) * scale) and {each.group for each in some} == {each.group for each in whole}
+        assert some == part(whole, scale)
 
 
 def test_an_unknown_task_lists_the_known_ones() -> None:

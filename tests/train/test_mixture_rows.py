@@ -54,9 +54,10 @@ PICTURE = np.zeros((TINY_VISION.tile_size, TINY_VISION.tile_size, 3), dtype=np.u
         (Sample("naming", messages=answer(picture_part(PICTURE)), pictures=(PICTURE,)), 6.0, "picture"),
         (Sample("video_way", messages=answer(Video(TILE, (0.0,))), pictures=(PICTURE,)), 6.0, "video"),
         (Sample("caption", document="A cat.", pictures=(PICTURE,)), ANSWER_WEIGHT, "picture"),
+        (Sample("book_page", messages=answer(picture_part(PICTURE)), pictures=(PICTURE,)), 1.0, "picture"),
         (Sample(TEXT_KIND, token_ids=np.arange(9, dtype=np.uint16)), 1.0, "text"),
     ],
-    ids=["words", "picture", "video", "caption", "prose"],
+    ids=["words", "picture", "video", "caption", "page", "prose"],
 )
 def test_a_row_has_its_weight_and_modality(sample: Sample, weight: float, modality: str) -> None:
     row = rows(sample).row(0)

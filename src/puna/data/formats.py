@@ -14,7 +14,7 @@ from puna.data import ask_text, phrases
 from puna.data.emoji import inventory
 from puna.data.geography import CONTINENTS, with_capital, with_continent
 from puna.data.languages import LANGUAGE_NAMES, LANGUAGES
-from puna.data.lexicon import words_of
+from puna.data.lexicon import is_held_out, words_of
 from puna.data.numbers import number_word
 
 # Characters of the emoji; a thing that the inventory does not have is simply not listed.
@@ -101,9 +101,9 @@ def list_turn(rng: random.Random, language: str) -> tuple[str, str]:
 
 
 def json_turn(rng: random.Random) -> tuple[str, str]:
-    """Names of a word in two or three languages, as JSON; asked in English."""
+    """Names of a word in two or three languages, as JSON; asked in English. Directions that belong to the evaluation are left out."""
     word = rng.choice(words_of(rng.choice(("noun", "country"))))
-    targets = rng.sample(LANGUAGES, rng.choice((2, 3)))
+    targets = rng.sample([language for language in LANGUAGES if not is_held_out(word, "en", language)], rng.choice((2, 3)))
     named = [LANGUAGE_NAMES["en"][target] for target in targets]
     listed = f"{', '.join(named[:-1])} and {named[-1]}"
     answer = json.dumps({name: word.names[target] for name, target in zip(named, targets, strict=True)}, ensure_ascii=False)

@@ -1,7 +1,8 @@
 """Words that have one name in each of the 12 languages: things, countries, capitals, months, days, colours, and a small phrasebook.
 
 [ours] A name into a language (Hund into Hindi) is asked in training or in the evaluation, never in both: one in twelve of all (name, target) is
-held out, whatever the wording and the language of the question. The word itself is trained in its other directions.
+held out, whatever the wording and the language of the question. The word itself is trained in its other directions, and captions and
+lists put a thing's names in several languages side by side.
 """
 
 # Tables of names read best one row a line.

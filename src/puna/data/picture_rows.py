@@ -143,10 +143,11 @@ def _placing_turn(scene: scenes.Scene, vertical: bool, language: str, rng: rando
     if language != "en" or rng.random() < 0.35:
         side = rng.choice(ends)
         return phrases.ASK_AT[language][side], _name(scene.at_side(side), language)
-    place = rng.randrange(len(items) - 1)
+    draw = rng.randrange(4)
+    # Of three, two are left of the last and two right of the first: questions with one answer are about the middle one.
+    place = 0 if draw == 0 else len(items) - 2 if draw == 1 else rng.randrange(len(items) - 1)
     before, after = items[place], items[place + 1]
     relation, inverse = ("above", "below") if vertical else ("to the left of", "to the right of")
-    draw = rng.randrange(4)
     if draw == 0:
         return f"What is {relation} the {_name(after)}?", _name(before)
     if draw == 1:

@@ -14,12 +14,14 @@ from puna.stream import Image, Message, Text, Video
 class Sample:
     """One training row: `messages`, or else `document` under `pictures`, or else `token_ids` as stored.
 
-    With `timestamps`, one a picture in seconds, the pictures are the frames of one video.
+    With `timestamps`, one a picture in seconds, the pictures are the frames of one video. With `asked_by` the document's lines ask and
+    answer: what stands up to that mark is drawn by chance and not trained on.
     """
 
     kind: str
     messages: tuple[Message, ...] = ()
     document: str = ""
+    asked_by: str = ""
     pictures: tuple[np.ndarray, ...] = ()
     timestamps: tuple[float, ...] = ()
     token_ids: np.ndarray | None = field(default=None)

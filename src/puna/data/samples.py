@@ -8,7 +8,7 @@ seed, index): a loader that resumes at a number sees the very sample it would ha
 
 import random
 from bisect import bisect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 
 import numpy as np
@@ -27,6 +27,8 @@ KINDS: dict[str, Callable[[random.Random], Sample]] = {
     **picture_rows.KINDS, **video_rows.KINDS, **book_rows.KINDS, **text_rows.KINDS
 }  # fmt: skip
 TEXT_KIND = "text"
+# Kinds whose answers are as long as prose, and no easier to guess.
+LONG_ANSWERS: frozenset[str] = frozenset(("book_page", "book_pages", "sentence", "story", "story_text", "tale"))
 
 # Shares of samples, not of tokens. Names in many scripts cost most, so naming and captions lead. [ours]
 NANO_WEIGHTS: dict[str, float] = {
@@ -90,10 +92,23 @@ def to_stream(row: Sample, chat_format: ChatFormat) -> Stream:
         pictures = chat_format.video_ids(row.timestamps)
     else:
         pictures = [token for _ in row.pictures for token in chat_format.image_ids((1, 1))]
-    text = [*chat_format.tokenizer.encode(row.document), special.end_of_text]
-    ids = np.array([special.bos, *pictures, *text], dtype=np.int64)
-    if not row.pictures:
-        return Stream(ids)
-    mask = np.zeros(len(ids), dtype=bool)
-    mask[1 + len(pictures) :] = True
-    return Stream(ids, tiles_of(row.pictures), mask)
+    ids, trained = [special.bos, *pictures], [not pictures] * (1 + len(pictures))
+    for text, counts in _pieces(row.document, row.asked_by):
+        encoded = chat_format.tokenizer.encode(text)
+        ids += encoded
+        trained += [counts] * len(encoded)
+    ids.append(special.end_of_text)
+    trained.append(True)
+    tiles = tiles_of(row.pictures) if row.pictures else None
+    return Stream(np.array(ids, dtype=np.int64), tiles, None if all(trained) else np.array(trained))
+
+
+def _pieces(document: str, asked_by: str) -> Iterator[tuple[str, bool]]:
+    """The document as pieces that train and pieces that do not: with `asked_by`, what stands up to that mark in each line does not."""
+    if not asked_by:
+        yield document, True
+        return
+    for line in document.splitlines(keepends=True):
+        asked, mark, answer = line.partition(asked_by)
+        yield asked + mark, False
+        yield answer, True

@@ -156,7 +156,7 @@ def story_text(rng: random.Random) -> Sample:
 
 def sums_text(rng: random.Random) -> Sample:
     """Sums as a plain document."""
-    return Sample("sums_text", document=arithmetic.sum_lines(rng, rng.randint(5, 12)))
+    return Sample("sums_text", document=arithmetic.sum_lines(rng, rng.randint(5, 12)), asked_by="=")
 
 
 KINDS: dict[str, Callable[[random.Random], Sample]] = {

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,13 +19,23 @@ from puna.data.row import visual_parts
 from puna.evals.ask import Answerer, replies
 from puna.stream import Message, Text
 
-MAX_ANSWER_TOKENS = 40
+Item = TypeVar("Item")
+MAX_ANSWER_TOKENS = 64  # Korean definitions take up to 50
 MAX_MISSES = 40  # wrong replies that a score keeps for reading
 
 
 def question_rng(task: str, index: int) -> random.Random:
     """The generator of question `index` of `task`: of the "eval" family, which training cannot reach, and apart for each task."""
     return generator("eval", int.from_bytes(hashlib.sha256(task.encode()).digest()[:5]), index)
+
+
+def part(items: Sequence[Item], scale: float) -> Sequence[Item]:
+    """A share of the questions, the same ones each time; all from 1 on. By chance, since questions come in turns (left, right, up, down):
+    every second one would leave half of the answers unasked.
+    """
+    if scale >= 1:
+        return items
+    return [items[k] for k in sorted(random.Random(0).sample(range(len(items)), max(1, int(len(items) * scale))))]
 
 
 class Question(NamedTuple):

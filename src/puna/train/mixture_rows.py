@@ -7,7 +7,7 @@ import numpy as np
 from puna.data.chance import generator
 from puna.data.pack import TextShards
 from puna.data.row import Sample
-from puna.data.samples import TEXT_KIND, Mixture, to_stream
+from puna.data.samples import LONG_ANSWERS, TEXT_KIND, Mixture, to_stream
 from puna.stream import Stream
 from puna.tokens.chat import ChatFormat
 from puna.train.packing import Row, modality_of
@@ -19,7 +19,7 @@ PICTURE_ANSWER_WEIGHT = 6.0
 
 @dataclass(frozen=True)
 class MixtureRows:
-    """A `RowSource` over `mixture`. Answers weigh more than prose in the loss, answers about pictures `picture_answer_weight`."""
+    """A `RowSource` over `mixture`. Short answers weigh more than prose in the loss, answers about pictures `picture_answer_weight`."""
 
     mixture: Mixture
     shards: TextShards
@@ -43,6 +43,6 @@ class MixtureRows:
         return Row(kind, stream, weight, modality=modality_of(stream, self.chat_format.tokenizer.special.video_start))
 
     def _weight(self, sample: Sample) -> float:
-        if sample.kind == TEXT_KIND:
+        if sample.kind == TEXT_KIND or sample.kind in LONG_ANSWERS:
             return 1.0
         return self.picture_answer_weight if sample.pictures and sample.messages else ANSWER_WEIGHT

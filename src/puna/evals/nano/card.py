@@ -19,7 +19,7 @@ from puna.evals.nano.language import asked_language, lists
 from puna.evals.nano.replies import OPEN_PROMPTS, starters, stopping
 from puna.evals.nano.sentences import sentences
 from puna.evals.nano.tables import markdown
-from puna.evals.score import Question, exact
+from puna.evals.score import Question, exact, part
 
 Result = dict[str, Any]
 
@@ -35,8 +35,7 @@ QUESTIONS: dict[str, Callable[[], Iterable[Question]]] = {
 
 def _exact(task: str, pipeline: Any, scale: float) -> Result:
     whole = list(QUESTIONS[task]())
-    some = whole if scale >= 1 else [whole[int(k / scale)] for k in range(int(len(whole) * scale))]
-    return asdict(exact(task, pipeline, some))
+    return asdict(exact(task, pipeline, part(whole, scale)))
 
 
 def _bits_per_byte(task: str, pipeline: Any, scale: float) -> Result:
@@ -58,7 +57,7 @@ TASKS: dict[str, Callable[[str, Any, float], Result]] = {
 
 
 def run_task(task: str, pipeline: Any, scale: float = 1.0) -> Result:
-    """One task's result as plain data. `scale` below 1 asks that share of the questions, evenly spread."""
+    """One task's result as plain data. `scale` below 1 asks that share of the questions."""
     if task not in TASKS:
         raise ValueError(f"no nano task is called {task!r}; there are {', '.join(TASKS)}")
     return TASKS[task](task, pipeline, scale)

@@ -16,7 +16,7 @@ from puna.data import ask_text, formats
 from puna.data.languages import LANGUAGES
 from puna.evals.ask import Answerer, replies
 from puna.evals.nano.replies import is_well_formed
-from puna.evals.score import MAX_MISSES, Score, question_rng, score_of
+from puna.evals.score import MAX_MISSES, Score, part, question_rng, score_of
 from puna.stream import Message, Text
 
 _LATIN = ("en", "es", "fr", "de", "pt", "id")
@@ -83,7 +83,7 @@ def prompts() -> list[tuple[str, str]]:
 
 def asked_language(answerer: Answerer, scale: float = 1.0) -> Score:
     """Share of answers that end by themselves, are well formed, and are in the language of the question. Groups: the language."""
-    asked = prompts()[:: max(1, round(1 / scale))]
+    asked = part(prompts(), scale)
     said = replies(answerer, [[Message("user", (Text(text),))] for _, text in asked], 200, "asked-language")
     results, misses = [], []
     for (language, text), reply in zip(asked, said, strict=True):

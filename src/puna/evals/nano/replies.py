@@ -11,7 +11,7 @@ from rich.progress import track
 import puna
 from puna.data import text_rows
 from puna.evals.ask import Answerer, replies
-from puna.evals.score import MAX_ANSWER_TOKENS, MAX_MISSES, Score, normalised, question_rng, score_of
+from puna.evals.score import MAX_ANSWER_TOKENS, MAX_MISSES, Score, normalised, part, question_rng, score_of
 from puna.stream import Message, Text
 
 OPEN_PROMPTS = (
@@ -96,7 +96,7 @@ def starters(pipeline: Any, scale: float = 1.0) -> Score:
         for question, answer in zip(questions, expected[starter["file"]]["answers"][language], strict=True)
     ]
     results, misses = [], []
-    for file, language, question, answer in track(asked[:: max(1, round(1 / scale))], description="starters"):
+    for file, language, question, answer in track(part(asked, scale), description="starters"):
         content = [{"type": "image", "image": folder / file}, {"type": "text", "text": question}]
         said = pipeline.chat([{"role": "user", "content": content}], max_tokens=MAX_ANSWER_TOKENS).text
         is_right = normalised(said) == normalised(answer)
