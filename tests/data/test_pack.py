@@ -45,7 +45,9 @@ def test_windows_start_with_begin_of_text_and_stay_short(written: Path) -> None:
     stored = TextShards(written)
     bos = byte_tokenizer().special.bos
     for index in range(100):
-        window = stored.window(random.Random(index), 512)
+        language, window = stored.draw(random.Random(index), 512)
+        assert np.array_equal(window, stored.window(random.Random(index), 512))
+        assert any(np.array_equal(window, stored.window_of(language, place)[:512]) for place in range(stored.num_windows(language)))
         assert window[0] == bos and 2 < len(window) <= 512
 
 

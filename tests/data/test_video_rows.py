@@ -9,6 +9,7 @@ import pytest
 from puna.data import phrases_seen, video_rows
 from puna.data.chance import generator
 from puna.data.clips import Clip
+from puna.data.copying import joined
 from puna.data.emoji import inventory
 from puna.data.languages import LANGUAGES
 from puna.data.row import Sample
@@ -71,7 +72,7 @@ def test_order_is_that_of_the_frames(data: Path, filmed: list[Clip]) -> None:
                 (phrases_seen.ASK_ORDER, codes),
             ):
                 if (language := _language_of(table, question)) is not None:
-                    assert answer == video_rows.listed([inventory()[code].names[language] for code in expected], language)
+                    assert answer == joined([inventory()[code].names[language] for code in expected], language)
             if question.startswith("What came after the "):
                 names = [inventory()[code].names["en"] for code in codes]
                 assert names.index(answer) == names.index(question.removeprefix("What came after the ")[:-1]) + 1

@@ -85,6 +85,21 @@ def test_the_load_says_how_even_it_is(model: Model) -> None:
     assert load.dead == 8 and not math.isnan(load.entropy)
 
 
+def test_a_forgotten_step_counts_for_nothing_but_biases_go_on_fading(model: Model) -> None:
+    balancer = Balancer(model, rate=0.1)
+    count(balancer, [20, 0, 0, 0], [10, 10, 0, 0])
+    balancer.step(1.0)
+    biases = [router.balance_bias.clone() for router in balancer.routers]
+    assert all(bias.any() for bias in biases)
+    for fade in (1.0, 0.5, 0.0):
+        count(balancer, [0, 0, 0, 9], [9, 0, 0, 0])
+        balancer.forget(fade)
+        biases = [bias * fade for bias in biases]
+        for router, bias in zip(balancer.routers, biases, strict=True):
+            assert router.tokens_per_expert is not None and not router.tokens_per_expert.any()
+            assert torch.equal(router.balance_bias, bias)
+
+
 def test_a_dense_model_has_nothing_to_balance() -> None:
     dense = tiny_model(tiny_config(vision=None, num_experts=0, moe_layers=()))
     assert routers(dense) == []

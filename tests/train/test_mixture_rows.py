@@ -15,13 +15,20 @@ from puna.train.mixture_rows import ANSWER_WEIGHT, MixtureRows
 
 
 class Windows:
-    """Shards that give windows of seven and then of four tokens."""
+    """Shards whose Korean windows have seven and then four tokens."""
 
     def __init__(self) -> None:
         self.lengths: Iterator[int] = iter((7, 4, 7, 4, 7, 4))
 
-    def window(self, rng: object, max_tokens: int) -> np.ndarray:
-        return np.arange(next(self.lengths))[:max_tokens]
+    def draw(self, rng: object, max_tokens: int) -> tuple[str, np.ndarray]:
+        return "ko", self.window_of("ko", 0)[:max_tokens]
+
+    def num_windows(self, language: str) -> int:
+        return 5
+
+    def window_of(self, language: str, place: int) -> np.ndarray:
+        assert language == "ko" and 0 <= place < 5
+        return np.arange(next(self.lengths))
 
 
 class Given:
@@ -67,4 +74,10 @@ def test_a_row_has_its_weight_and_modality(sample: Sample, weight: float, modali
 @pytest.mark.parametrize("tokens", [1, 7, 8, 20])
 def test_fillers_have_exactly_the_length_asked_for(tokens: int) -> None:
     row = rows(Sample("sums")).filler(0, tokens)
-    assert len(row.stream) == tokens and row.weight == 1.0 and row.kind == TEXT_KIND
+    assert len(row.stream) == tokens and row.weight == 1.0 and row.kind == TEXT_KIND and row.language == "ko"
+    # That one window ends and another begins is not to be learned.
+    if tokens > 7:
+        assert row.stream.loss_mask is not None
+        assert np.flatnonzero(~row.stream.loss_mask).tolist() == [start for start in (7, 11, 18) if start < tokens]
+    else:
+        assert row.stream.loss_mask is None

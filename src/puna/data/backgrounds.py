@@ -68,7 +68,7 @@ def background(rng: random.Random) -> np.ndarray:
 
 
 def recolour(canvas: np.ndarray, rng: random.Random) -> np.ndarray:
-    """The same picture in slightly other light: contrast 0.85..1.15, brightness and tint within 15 levels. Hues keep their names."""
+    """The same picture in slightly other light: contrast 0.85..1.1, brightness within 12 levels, a slight tint. Hues keep their names."""
     if rng.random() < 0.4:
         return canvas
     levels = np.arange(256, dtype=np.float32)

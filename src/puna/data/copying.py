@@ -5,6 +5,7 @@ English letters, of which a nano's token holds about four.
 """
 
 import random
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from puna.data import ask_text, prose
@@ -25,7 +26,7 @@ class Hidden(NamedTuple):
     codes: tuple[str, ...]
 
 
-def joined(words: list[str], language: str) -> str:
+def joined(words: Sequence[str], language: str) -> str:
     """A list as the language writes it."""
     return _JOINER.get(language, ", ").join(words)
 

@@ -11,6 +11,7 @@ import random
 from functools import cache
 
 from puna.data import ask_text, phrases
+from puna.data.copying import joined
 from puna.data.emoji import inventory
 from puna.data.geography import CONTINENTS, with_capital, with_continent
 from puna.data.languages import LANGUAGE_NAMES, LANGUAGES
@@ -63,7 +64,6 @@ AS_NUMBERED: dict[str, str] = {
     "ru": "Нумерованным списком.", "ar": "في قائمة مرقمة.", "hi": "क्रमांकित सूची में।", "id": "Dalam daftar bernomor.", "ja": "番号付きで。",
     "ko": "번호를 붙여서.", "zh": "请编号。",
 }  # fmt: skip
-_JOINER = {"ar": "، ", "ja": "、", "zh": "、"}
 
 
 def _space(language: str) -> str:
@@ -97,7 +97,7 @@ def list_turn(rng: random.Random, language: str) -> tuple[str, str]:
         return question, "\n".join(chosen)
     if form == "numbered":
         return question, "\n".join(f"{place}. {member}" for place, member in enumerate(chosen, 1))
-    return question, _JOINER.get(language, ", ").join(chosen)
+    return question, joined(chosen, language)
 
 
 def json_turn(rng: random.Random) -> tuple[str, str]:

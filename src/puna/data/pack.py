@@ -50,10 +50,14 @@ class TextShards:
         self._languages = tuple(self.shares)
         self._edges = tuple(accumulate(self.shares.values()))
 
-    def window(self, rng: random.Random, max_tokens: int = WINDOW) -> np.ndarray:
-        """A stored window of some language, drawn by `shares`."""
+    def draw(self, rng: random.Random, max_tokens: int = WINDOW) -> tuple[str, np.ndarray]:
+        """A language, drawn by `shares`, and a stored window of it."""
         language = self._languages[min(bisect(self._edges, rng.random() * self._edges[-1]), len(self._languages) - 1)]
-        return self.window_of(language, rng.randrange(self.num_windows(language)))[:max_tokens]
+        return language, self.window_of(language, rng.randrange(self.num_windows(language)))[:max_tokens]
+
+    def window(self, rng: random.Random, max_tokens: int = WINDOW) -> np.ndarray:
+        """A stored window of some language."""
+        return self.draw(rng, max_tokens)[1]
 
     def num_windows(self, language: str) -> int:
         return len(self._shards[language].starts) - 1

@@ -15,7 +15,7 @@ class Sample:
     """One training row: `messages`, or else `document` under `pictures`, or else `token_ids` as stored.
 
     With `timestamps`, one a picture in seconds, the pictures are the frames of one video. With `asked_by` the document's lines ask and
-    answer: what stands up to that mark is drawn by chance and not trained on.
+    answer: what stands up to that mark is drawn by chance and not trained on. `language` is that of stored prose.
     """
 
     kind: str
@@ -25,6 +25,7 @@ class Sample:
     pictures: tuple[np.ndarray, ...] = ()
     timestamps: tuple[float, ...] = ()
     token_ids: np.ndarray | None = field(default=None)
+    language: str = ""
 
 
 def picture_part(picture: np.ndarray) -> Image:

@@ -73,7 +73,8 @@ class Mixture:
         kind = self._kinds[min(bisect(self._edges, rng.random() * self._edges[-1]), len(self._kinds) - 1)]
         if kind == TEXT_KIND:
             assert self.shards is not None  # __init__ has refused it
-            return Sample(TEXT_KIND, token_ids=self.shards.window(rng, MAX_TEXT_TOKENS))
+            language, window = self.shards.draw(rng, MAX_TEXT_TOKENS)
+            return Sample(TEXT_KIND, token_ids=window, language=language)
         return KINDS[kind](rng)
 
     def stream(self, seed: int, index: int, chat_format: ChatFormat) -> Stream:

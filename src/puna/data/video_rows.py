@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from puna.data import clips, phrases, phrases_seen, skills
 from puna.data.clips import Actor, Clip
+from puna.data.copying import joined
 from puna.data.emoji import inventory
 from puna.data.english import MASS_OR_PLURAL
 from puna.data.row import Sample, chat
@@ -15,11 +16,6 @@ from puna.data.row import Sample, chat
 
 def _name(actor: Actor, language: str) -> str:
     return inventory()[actor.code].names[language]
-
-
-def listed(names: Sequence[str], language: str) -> str:
-    """Names one after the other, with the language's comma."""
-    return {"ja": "、", "zh": "、", "ar": "، "}.get(language, ", ").join(names)
 
 
 def _sample(kind: str, clip: Clip, turns: Sequence[skills.Turn], rng: random.Random) -> Sample:
@@ -54,7 +50,7 @@ def order(rng: random.Random) -> Sample:
     names = [_name(actor, language) for actor in clip.in_order()]
     turns = [(phrases_seen.ASK_FIRST[language], names[0]), (phrases_seen.ASK_LAST[language], names[-1])]
     if rng.random() < 0.4:
-        turns.append((phrases_seen.ASK_ORDER[language], listed(names, language)))
+        turns.append((phrases_seen.ASK_ORDER[language], joined(names, language)))
     if language == "en" and rng.random() < 0.5:
         place = rng.randrange(len(names) - 1)
         turns.append((f"What came after the {names[place]}?", names[place + 1]))

@@ -54,11 +54,12 @@ class Balancer:
             self.counts.append(counts.clone())
             counts.zero_()
 
-    def forget(self) -> None:
-        """Start counting anew, and leave the biases alone."""
+    def forget(self, fade: float) -> None:
+        """Start counting anew, without nudges; biases that fade go on, or a run whose last step is skipped would end with some."""
         for router in self.routers:
             assert router.tokens_per_expert is not None
             router.tokens_per_expert.zero_()
+            router.balance_bias *= fade
 
     def load(self) -> Load:
         """How even the last step's load was."""

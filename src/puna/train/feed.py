@@ -90,7 +90,7 @@ class PooledRows:
 
 
 def _processes(sources: Sequence[RowSource], count: int) -> ProcessPoolExecutor:
-    """Started at once, before this process touches a GPU. Forked where the system can: sources need not be pickled then."""
+    """Started at once. Forked where the system can, so that sources need not be pickled: they make rows alone and never touch a GPU."""
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     pool = ProcessPoolExecutor(count, multiprocessing.get_context(method), initializer=_start_process, initargs=(sources,))
     pool.submit(int).result()

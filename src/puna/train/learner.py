@@ -36,8 +36,8 @@ class Learner:
             optimizer.zero_grad(set_to_none=True)
         self.balancer.step(fade)
 
-    def forget(self) -> None:
-        """Drop the gradients and the counts of a step without using them."""
+    def forget(self, fade: float) -> None:
+        """Drop the gradients and the counts of a step without using them; `fade` as in `update`."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        self.balancer.forget()
+        self.balancer.forget(fade)

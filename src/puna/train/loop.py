@@ -59,7 +59,7 @@ def train(run: Run, out: Path, *, resume: bool = False, console: Console | None 
     console = console or Console(stderr=True)
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        feed = Feed(run)  # first: its processes start from a process without a GPU
+        feed = Feed(run)  # first: its processes are copies of this one, which is smallest now
         stack.callback(feed.close)
         learners = {name: Learner(config, run) for name, config in run.configs.items()}
         models = {name: learner.model for name, learner in learners.items()}
@@ -199,7 +199,7 @@ class _Loop:
         # While the rate decays, balancing biases go down a line to exactly zero.
         fade = max(0.0, after) / before if before <= stage.decay_length else 1.0
         for learner in self.learners.values():
-            learner.forget() if is_spike else learner.update(rate, fade)
+            learner.forget(fade) if is_spike else learner.update(rate, fade)
         if not is_spike:
             self.book.gather(packed, losses)
         self.last = _Last(stage.name, rate, {name: losses[-1][name].extra for name in self.learners})

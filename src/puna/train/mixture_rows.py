@@ -29,18 +29,22 @@ class MixtureRows:
 
     def row(self, index: int) -> Row:
         sample = self.mixture.sample(self.seed, index)
-        return self._row(sample.kind, to_stream(sample, self.chat_format), self._weight(sample))
+        return self._row(sample.kind, to_stream(sample, self.chat_format), self._weight(sample), sample.language)
 
     def filler(self, index: int, num_tokens: int) -> Row:
-        """Windows of prose end to end, the last one cut."""
+        """Windows of prose of one language end to end, the last one cut."""
         rng = generator("train", self.seed + 1, index)
-        windows = [self.shards.window(rng, num_tokens)]
-        while (missing := num_tokens - sum(map(len, windows))) > 0:  # a short window: go on with the next
-            windows.append(self.shards.window(rng, missing))
-        return self._row(TEXT_KIND, Stream(np.concatenate(windows)), 1.0)
+        language, window = self.shards.draw(rng, num_tokens)
+        windows, starts = [window], []
+        while (start := sum(map(len, windows))) < num_tokens:  # a short window: go on with the next
+            starts.append(start)
+            windows.append(self.shards.window_of(language, rng.randrange(self.shards.num_windows(language)))[: num_tokens - start])
+        mask = np.ones(num_tokens, dtype=bool)
+        mask[starts] = False  # that a window ends there is chance
+        return self._row(TEXT_KIND, Stream(np.concatenate(windows), loss_mask=mask if starts else None), 1.0, language)
 
-    def _row(self, kind: str, stream: Stream, weight: float) -> Row:
-        return Row(kind, stream, weight, modality=modality_of(stream, self.chat_format.tokenizer.special.video_start))
+    def _row(self, kind: str, stream: Stream, weight: float, language: str) -> Row:
+        return Row(kind, stream, weight, language, modality_of(stream, self.chat_format.tokenizer.special.video_start))
 
     def _weight(self, sample: Sample) -> float:
         if sample.kind == TEXT_KIND or sample.kind in LONG_ANSWERS:

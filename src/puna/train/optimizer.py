@@ -19,7 +19,7 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 _STEPS = 5
 _RMS = 0.2  # typical RMS of an AdamW update [paper: Moonlight]
 _ROUTER_LR = 0.25  # [ours] routers that learn as fast as the rest collapse on a few experts in the first hundred steps
-_ADAMW_PARTS = ("embed", "head", "router", "norm", "class_embedding", "position_embedding", "patch_embed")
+_ADAMW_PARTS = ("embed", "head", "router", "norm")
 
 
 OptimizerName = Literal["muon", "adamw"]
