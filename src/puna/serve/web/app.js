@@ -250,8 +250,8 @@ function setModelState(state) {
 
 function about({ id }) {
   return id.endsWith("-nano")
-    ? `${id} is a tiny model. It can name emoji and flags in 12 languages, count a few objects, say what simple things are and do ` +
-        "small sums. It knows little else, cannot look anything up, and makes mistakes."
+    ? `${id} is a tiny model. It names emoji and flags in 12 languages, counts a few objects, says what happens in short videos and ` +
+        "does small sums. It knows little else, cannot look anything up, and makes mistakes."
     : `${id} can make mistakes. Check what matters.`;
 }
 
