@@ -57,11 +57,11 @@ def warmed(directory: Path, steps: int = 60, made: VisionTower | None = None) ->
 
 
 def test_the_tower_learns_what_is_shown_and_where(tmp_path: Path) -> None:
-    warmed(tmp_path)
+    warmed(tmp_path, 100)
     first, *_, last = [json.loads(line) for line in (tmp_path / "vision.jsonl").read_text().splitlines()]
-    assert (first["step"], last["step"]) == (20, 60)
+    assert (first["step"], last["step"]) == (20, 100)
     assert last["loss"] < 0.3 * first["loss"]
-    assert min(last[share] for share in ("whole", "counts", "cells", "colours", "letters")) > 0.9
+    assert min(last[share] for share in ("whole", "counts", "cells", "colours", "letters", "places")) > 0.9
 
 
 def test_it_is_a_function_of_its_batches_and_leaves_torchs_generator_alone(tmp_path: Path) -> None:
@@ -85,9 +85,10 @@ def test_the_tower_keeps_its_names_and_no_gradients(tmp_path: Path) -> None:
 def test_cells_are_the_towers_rows_in_order() -> None:
     readout = Readout(tower(), NUM)
     tiles = torch.rand(3, 3, 16, 16)
-    whole, counts, cells, colours, letters = readout(tiles)
+    whole, counts, cells, colours, letters, places = readout(tiles)
     assert (whole.shape, counts.shape) == ((3, 2), (3, 3))
     assert (cells.shape, colours.shape, letters.shape) == ((3, 4, 2),) * 3
+    assert places.shape == (3, 4, 4)
     rows = readout.tower(tiles)
     torch.testing.assert_close(cells[1, 2], readout.head_cells(rows[4 + 2]))
 
@@ -113,8 +114,10 @@ def test_what_is_not_asked_counts_for_nothing_even_if_nothing_is_asked(missing: 
     silence = {name: np.full_like(getattr(batch, name), missing) for name in ("colours", "letters", "whole", "counts")}
     silent = batch._replace(**silence)
     loss = measure(readout, silent).loss
-    _, _, cells, _, _ = readout(torch.from_numpy(batch.pictures.transpose(0, 3, 1, 2) / 127.5 - 1).float())
-    torch.testing.assert_close(loss, 4 * F.cross_entropy(cells.flatten(0, 1), torch.from_numpy(batch.cells).flatten()))
+    _, _, cells, _, _, places = readout(torch.from_numpy(batch.pictures.transpose(0, 3, 1, 2) / 127.5 - 1).float())
+    always = 4 * F.cross_entropy(cells.flatten(0, 1), torch.from_numpy(batch.cells).flatten())
+    always += 0.5 * F.cross_entropy(places.flatten(0, 1), torch.arange(4).repeat(16))
+    torch.testing.assert_close(loss, always)
     loss.backward()
     assert readout.head_cells.weight.grad is not None and readout.head_cells.weight.grad.any()
     assert all(torch.isfinite(p.grad).all() for p in readout.parameters() if p.grad is not None)

@@ -8,8 +8,8 @@ fp32, gets the same weights; kernels that multiply the integers themselves leave
 In 4 bits the scale is searched for: a group's largest weight may be cut, if that serves the others better.
 
 `INT8` is what ships: one scale a row. It moves the first scout-nano's bits per byte by at most 0.0005 in any of 12 languages, and no answer
-of 400 in naming; groups of 64 do no better (0.0006) and cost 2 % more bytes. (`puna convert scout-nano DIR --storage int8`, then
-`python -m puna.evals.nano --model DIR --task bits-per-byte --task naming --scale 0.5`, and the same of scout-nano.)
+of 400 in naming; groups of 64 do no better (0.0006) and cost 2 % more bytes. (`puna convert NANO DIR --storage int8`, then
+`python -m puna.evals.nano --model DIR --task bits-per-byte --task naming --scale 0.5`, and the same of NANO in bf16.)
 
 Letters: O outputs (rows), I inputs (the contracted side), G groups of a row, U weights of a group.
 """

@@ -1,7 +1,9 @@
-"""Warming up a vision tower: what is shown, how many, and what stands in which cell, read linearly off the adapter's rows.
+"""Warming up a vision tower: what is shown, how many, what stands in which cell, where a row stands, read linearly off the adapter's rows.
 
 A nano's decoder learns names of pictures hundreds of times slower while the tower still knows nothing (`docs/log.md`). Meta's tower was
 trained before fusion too, on the task of MetaCLIP [stated]; the task here, and its length, are [ours]. The readout is thrown away.
+
+Each row must say its place, or the decoder guesses left and right: none of the other tasks asks for it, and a tower lets it go.
 """
 
 import json
@@ -54,7 +56,9 @@ class Classes(NamedTuple):
 
 
 class Readout(nn.Module):
-    """A tower with linear heads: on the rows' mean what is shown and how many things, on each row the thing, its colour, the letter."""
+    """A tower with linear heads: on the rows' mean what is shown and how many things, on each row the thing, its colour, the letter, and
+    the row's own place.
+    """
 
     def __init__(self, tower: VisionTower, num: Classes) -> None:
         super().__init__()
@@ -65,17 +69,19 @@ class Readout(nn.Module):
         self.head_cells = nn.Linear(width, num.things)
         self.head_colours = nn.Linear(width, num.colours)
         self.head_letters = nn.Linear(width, num.letters)
+        self.head_places = nn.Linear(width, tower.vision.tokens_per_tile)
 
-    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """Logits in the order of `Seen`'s shares."""
         rows = self.tower(tiles).unflatten(0, (tiles.shape[0], -1))
         mean = rows.mean(1)
-        return self.head_whole(mean), self.head_counts(mean), self.head_cells(rows), self.head_colours(rows), self.head_letters(rows)
+        of_rows = (self.head_cells, self.head_colours, self.head_letters, self.head_places)
+        return self.head_whole(mean), self.head_counts(mean), *(head(rows) for head in of_rows)
 
 
 class Seen(NamedTuple):
     """Loss to differentiate, and shares of right answers among those asked: whole pictures, counts, cells that hold something, colours,
-    letters.
+    letters, places.
     """
 
     loss: Tensor
@@ -84,18 +90,20 @@ class Seen(NamedTuple):
     cells: float
     colours: float
     letters: float
+    places: float
 
 
 # Most cells hold nothing: their head's loss is small for that reason alone. Colours and letters are asked of few cells. [ours]
-_WEIGHTS = (1.0, 0.5, 4.0, 0.5, 0.5)
+_WEIGHTS = (1.0, 0.5, 4.0, 0.5, 0.5, 0.5)
 
 
 def measure(readout: Readout, batch: Labelled) -> Seen:
     device = readout.head_whole.weight.device
     tiles = torch.from_numpy(batch.pictures.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1).to(device)
-    asked_of = (batch.whole, batch.counts, batch.cells, batch.colours, batch.letters)
+    places = np.broadcast_to(np.arange(batch.cells.shape[1]), batch.cells.shape)
+    asked_of = (batch.whole, batch.counts, batch.cells, batch.colours, batch.letters, places.copy())
     losses, rights = [], []
-    for logits, labels, least in zip(readout(tiles), asked_of, (0, 0, 1, 0, 0), strict=True):
+    for logits, labels, least in zip(readout(tiles), asked_of, (0, 0, 1, 0, 0, 0), strict=True):
         logits, target = logits.float().flatten(0, -2), torch.from_numpy(labels).flatten().to(device)
         asked = target >= 0
         loss = F.cross_entropy(logits[asked], target[asked], reduction="sum")

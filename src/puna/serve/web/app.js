@@ -250,7 +250,7 @@ function setModelState(state) {
 
 function about({ id }) {
   return id.endsWith("-nano")
-    ? `${id} is a tiny model. It names emoji and flags in 12 languages, counts a few objects, says what happens in short videos and ` +
+    ? `${id} is a tiny model. It names emoji and flags in 12 languages, counts a few objects, says what came first in a short video and ` +
         "does small sums. It knows little else, cannot look anything up, and makes mistakes."
     : `${id} can make mistakes. Check what matters.`;
 }
