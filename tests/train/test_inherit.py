@@ -31,7 +31,17 @@ def inherited(given: Model, **changes: object) -> Model:
 
 def test_the_same_shape_is_the_same_model() -> None:
     given = tiny_model()
-    torch.testing.assert_close(logits(inherited(given)), logits(given), rtol=0, atol=0)
+    model = inherited(given)
+    torch.testing.assert_close(logits(model), logits(given), rtol=0, atol=0)
+    for name, tensor in model.state_dict().items():  # what the sample does not reach, the tower above all, too
+        assert torch.equal(tensor, given.state_dict()[name]), name
+
+
+def test_a_tower_is_carried_over_whole_whatever_the_decoder_is_like() -> None:
+    given = tiny_model(tiny_config(moe_layers=EVERY))
+    model = inherited(given, moe_layers=EVERY, num_experts=10)
+    tiles = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(model.embed_tiles(tiles), given.embed_tiles(tiles))
 
 
 def test_twins_of_experts_compute_what_the_experts_did() -> None:

@@ -41,7 +41,7 @@ def inherit(model: Model, given: Model, sample: Batch) -> None:
     inputs = _normed_inputs(given, sample)
     own = model.state_dict()
     for name, tensor in given.state_dict().items():
-        if ".feed_forward." not in name:
+        if not (name.startswith("text.") and ".feed_forward." in name):
             own[name].copy_(tensor)
     for layer, before, (to_attention_TD, to_feed_forward_TD) in zip(_blocks(model), _blocks(given), inputs, strict=True):
         if before.attention.layer.qk_norm and not layer.attention.layer.qk_norm:
