@@ -22,11 +22,13 @@ SHARE = 0.3  # of a code's size in a row's: enough to read, too little to drown 
 
 
 def add_places(
-    model: Model, tiles: Callable[[int], Tensor], *, steps: int, lr: float = 3e-3, seed: int = 0, console: Console | None = None
+    model: Model, tiles: Callable[[int], Tensor], *, steps: int, lr: float = 5e-3, seed: int = 0, console: Console | None = None
 ) -> float:
     """Train vision and projector in place, for `steps` batches `tiles(step)` `[M, 3, h, w]`, until each row is what it was plus its place's
     code. Returns how far off the rows of the last batch were, as a share of the codes' size: 1 is where it starts.
     """
+    if steps < 1:
+        raise ValueError(f"{steps} steps teach nothing; give at least one")
     device = model.projector.weight.device
     learned = nn.ModuleList((model.vision, model.projector))
     vision, projector = copy.deepcopy(learned).requires_grad_(False)
