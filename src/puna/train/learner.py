@@ -10,7 +10,7 @@ from puna.config import ModelConfig
 from puna.model import Model
 from puna.model.init import initialize
 from puna.train.balance import Balancer
-from puna.train.optimizer import build_optimizers
+from puna.train.optimizer import build_optimizers, step_at
 from puna.train.run import Run
 
 
@@ -29,11 +29,7 @@ class Learner:
 
     def update(self, rate: float, fade: float) -> None:
         """One optimiser step at `rate` times the peak learning rate, then the balance (see `Balancer.step`)."""
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak_lr"] * rate
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        step_at(self.optimizers, rate)
         self.balancer.step(fade)
 
     def forget(self, fade: float) -> None:

@@ -100,3 +100,12 @@ def build_optimizers(model: nn.Module, lr: float, weight_decay: float, name: Opt
     for group in muon.param_groups:
         group["peak_lr"] = lr
     return [muon, adamw]
+
+
+def step_at(optimizers: Iterable[torch.optim.Optimizer], rate: float) -> None:
+    """One step of each at `rate` times its peak learning rates; gradients are dropped."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)

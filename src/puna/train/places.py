@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from puna.kernels.precision import training_precision
 from puna.model import Model
-from puna.train.optimizer import build_optimizers
+from puna.train.optimizer import build_optimizers, step_at
 from puna.train.schedule import warmup_stable_decay
 
 SHARE = 0.3  # of a code's size in a row's: enough to read, too little to drown what the row says
@@ -46,9 +46,5 @@ def add_places(
             off = (model.embed_tiles(batch).view_as(wanted) - wanted).square().sum(-1).mean() / size.square()
             off.backward()
         rate = warmup_stable_decay(step, warmup=min(20, steps), total=steps, decay=steps // 2)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak_lr"] * rate
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        step_at(optimizers, rate)
     return float(off.detach().sqrt())

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from puna.kernels.fusion import fused_elementwise
 from puna.kernels.precision import training_precision
 from puna.model.vision import VisionTower
-from puna.train.optimizer import build_optimizers
+from puna.train.optimizer import build_optimizers, step_at
 from puna.train.schedule import warmup_stable_decay
 
 
@@ -138,11 +138,7 @@ def warm_up(
             seen = measure(readout, batches(step))
             seen.loss.backward()
         rate = warmup_stable_decay(step, warmup=40, total=steps, decay=steps // 3)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak_lr"] * rate
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        step_at(optimizers, rate)
         if (step + 1) % 20 == 0 or step + 1 == steps:
             seconds = round(time.monotonic() - started, 1)
             record = {"step": step + 1, **seen._asdict(), "loss": float(seen.loss.detach()), "seconds": seconds}
