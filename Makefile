@@ -58,8 +58,9 @@ bench: $(VENV)/.ready-test
 	$(BIN)/python benchmarks/train_step.py
 
 # From raw files (in PUNA_DATA_MIRROR) to a nano that talks and sees, in under 40 minutes on two cores.
+speedrun: RUN = runs/speedrun$(if $(SIZE),-$(SIZE))
 speedrun: setup
-	$(BIN)/puna train recipes/speedrun.py --out runs/speedrun $(if $(SIZE),--set size=$(SIZE)) $(if $(wildcard runs/speedrun),--resume)
+	$(BIN)/puna train recipes/speedrun.py --out $(RUN) $(if $(SIZE),--set size=$(SIZE)) $(if $(filter-out %/changes.json,$(wildcard $(RUN)/*)),--resume)
 
 clean:
 	rm -rf $(VENV) .venv-clients .agents

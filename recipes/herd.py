@@ -26,6 +26,7 @@ About 60 % of the tokens go to four skills and video: naming things in 12 langua
 number words. Every number below is [ours].
 """
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -82,8 +83,9 @@ PICTURES: dict[str, float] = {
     **{"sums": 12, "sums_text": 6, "translate": 10, "number_words": 5},
 }
 TUNING: dict[str, float] = {
-    **{"caption": 2, "scene_caption": 1, "first_name": 4, "counting": 24, "names_list": 0, "story_text": 0},
-    **{"sums": 16, "sums_text": 9, "translate": 14, "into_english": 3, "story": 3, "card": 6, "what_is": 7, TEXT_KIND: 8},
+    **{"caption": 2, "scene_caption": 1, "first_name": 4, "counting": 16, "number": 18, "names_list": 0, "story_text": 0},
+    **{"video_moving": 26, "side": 14},
+    **{"sums": 16, "sums_text": 9, "translate": 16, "into_english": 3, "story": 3, "card": 6, "what_is": 7, TEXT_KIND: 8},
 }
 PLANS = (
     Plan("words", 0.42, {TEXT_KIND: 9}, ANSWER_WEIGHT),
@@ -225,6 +227,26 @@ class Begun(NamedTuple):
             material.console.print(f"{model.config.name}: rows learned their places, off by {off:.0%} of what was to learn")
 
 
+def begun_from(folder: Path, names: Sequence[str], size: Size, learns_on: bool, place_steps: int) -> Begun:
+    """Which of `names` have weights in `folder`. What lies there and can begin nothing is refused: a misspelt name costs a whole run."""
+    known = [size.teacher.name, *size.students]
+    given = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+    if useless := [name for name in given if name not in known or not (folder / name / "config.json").is_file()]:
+        raise RecipeError(f"{folder / useless[0]} holds no model that could begin; models are looked for as {', '.join(known)}")
+    begun = Begun(folder, [name for name in names if name in given], learns_on, place_steps)
+    if place_steps and (learns_on or not begun.names):
+        raise RecipeError("--set place_steps is for towers that begin from weights and stay as they are, without see_steps")
+    return begun
+
+
+def save_whole(model: Model, directory: Path, tokenizer: Tokenizer) -> None:
+    """Saved beside, then renamed: a folder that is there is whole."""
+    fresh = directory.with_name(directory.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    save_model(model, fresh, tokenizer=tokenizer)
+    fresh.rename(directory)
+
+
 class Timing(NamedTuple):
     """How long a run trains, by the clock or (where `steps` is not 0) by steps, from which stage on (the first is 1), at which rate."""
 
@@ -290,23 +312,24 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome | None:
     learns_on = "see_steps" in overrides
     lr = with_overrides({"lr": size.lr}, {"lr": overrides.pop("lr")} if "lr" in overrides else {})["lr"]
     defaults = {name: getattr(size, name) for name in ("see_steps", "teacher_minutes", "student_minutes", "tokens_per_batch")}
-    settings = with_overrides(defaults | {"teacher_steps": 0, "student_steps": 0, "first_stage": 1, "place_steps": 0}, overrides)
+    counts = defaults | {"teacher_steps": 0, "student_steps": 0, "first_stage": 1, "place_steps": 0}
+    settings = with_overrides(counts, overrides, off=("teacher_minutes",), others=("size", "students", "lr"))
     size = replace(size, tokens_per_batch=settings["tokens_per_batch"])
     phases = [("student", students)]
     if settings["teacher_minutes"] or settings["teacher_steps"]:
         phases.insert(0, ("teacher", {size.teacher.name: size.teacher}))
+    names = [name for _, configs in phases for name in configs]
+    begun = begun_from(out / "start", names, size, learns_on, settings["place_steps"])
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
 
     def done(what: str) -> None:
         console.print(f"{(time.monotonic() - started) / 60:6.1f} min  {what}")
 
+    done(f"begin from weights: {', '.join(begun.names) or 'none'}")
     tokenizer, shards = prepare(Path("data_cache") / size.data, num_ranks=size.teacher.bos_id, size=size.data)
     material = Material(size, tokenizer, shards, console)
     done(f"data: {sum(shards.num_windows(language) for language in shards.languages):,} windows of prose")
-    names = [name for _, configs in phases for name in configs]
-    given = [name for name in names if (out / "start" / name / "config.json").is_file()]
-    begun = Begun(out / "start", given, learns_on, settings["place_steps"])
     tower: Tower | None = None
     if learns_on or len(begun.names) < len(names):
         first = begun.model(begun.names[0]) if begun.names else initialize(Model(size.teacher), torch.Generator().manual_seed(SEED))
@@ -321,7 +344,7 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome | None:
             if not trained.finished:
                 return trained
             for name, model in trained.models.items():
-                save_model(model.cpu(), out / name, tokenizer=tokenizer)
+                save_whole(model.cpu(), out / name, tokenizer)
         done(f"{phase}: {', '.join(str(out / name) for name in configs)}")
         if phase == "teacher":
             teacher = load_model(out / size.teacher.name, dtype="float32").to(size.device)

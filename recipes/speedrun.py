@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from herd import SEED, SIZES, Begun, Material, Size, Timing, run_of, see
+from herd import SEED, SIZES, Begun, Material, Size, Timing, run_of, save_whole, see
 from rich.console import Console
 
 import puna
-from puna.checkpoint import save_model
 from puna.config import every_nth_layer
 from puna.data.pack import prepare
 from puna.evals.nano.card import run_task
@@ -86,7 +85,7 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome | None:
         trained = train(run, out / "run", resume=resume, console=watch.console)
         if not trained.finished:
             return trained
-        save_model(trained.model, hf, tokenizer=tokenizer)
+        save_whole(trained.model, hf, tokenizer)
         tokens = trained.position.step * run.tokens_per_step
         watch.line("train", f"{tokens / 1e6:.1f} M tokens, {tokens / max(1.0, trained.position.seconds):,.0f} a second")
     ask(puna.load(str(hf)), watch.line)

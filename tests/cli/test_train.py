@@ -40,6 +40,15 @@ def test_out_and_resume_are_passed_on(puna, recipe: Path, tmp_path: Path) -> Non
     assert puna("train", str(recipe), "--out", "mine", "--resume").out.startswith('["hello", "mine", true, {}]\n')
 
 
+def test_a_resumed_run_keeps_what_was_set(puna, recipe: Path, tmp_path: Path) -> None:
+    puna("train", str(recipe), "--set", "a=1", "--set", "b=2")
+    (tmp_path / "runs" / "01-small" / "state").touch()
+    outcome = puna("train", str(recipe), "--resume", "--set", "b=3")
+    assert outcome.out.startswith('["hello", "runs/01-small", true, {"a": "1", "b": "3"}]\n')
+    assert outcome.err == "as before: --set a=1\n"
+    assert '{"a": "1", "b": "3"}' in puna("train", str(recipe), "--resume").out
+
+
 def test_no_run_is_overwritten_and_none_resumed_that_is_not_there(puna, recipe: Path, tmp_path: Path) -> None:
     assert "holds no run to resume" in puna("train", str(recipe), "--resume").err
     (tmp_path / "runs" / "01-small").mkdir(parents=True)
@@ -94,6 +103,7 @@ def test_a_run_ends_with_a_line_that_says_what_it_came_to(puna, recipe: Path) ->
     assert outcome.code == 0 and set(facts) == {"out", "finished", "steps", "seconds", "skipped_steps", "loss"}
     assert (facts["out"], facts["finished"], facts["steps"], facts["skipped_steps"]) == ("runs/01-small", True, 6, 0)
     assert 0 < facts["loss"]["tiny"] < 6
+    recipe.write_text(TRAINS.replace(" if overrides else ", " if not resume else "))
     outcome = puna("train", str(recipe), "--resume")
     assert re.fullmatch(r"runs/01-small: finished after step 8 and \d+ s; loss tiny \d\.\d+\n", outcome.out)
     assert "resumed at step 6" in outcome.err and "step 8" in outcome.err

@@ -147,3 +147,5 @@ def test_prepare_builds_once(data: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert all(counted[language] > 1000 for language in LANGUAGES)
     monkeypatch.setattr("puna.data.pack.build", lambda *arguments, **options: pytest.fail("built again"))
     assert prepare(tmp_path / "nano")[1].shares == stored.shares
+    with pytest.raises(DataError, match="a vocabulary of 300 BPE ids, and 400 are needed"):
+        prepare(tmp_path / "nano", num_ranks=400)

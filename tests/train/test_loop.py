@@ -363,6 +363,17 @@ def test_a_setting_changed_on_resuming_is_named(tmp_path: Path) -> None:
     assert "clip_norm" not in told
 
 
+def test_a_run_is_resumed_in_its_stage_by_name(tmp_path: Path) -> None:
+    """One that left out its first stages stood in another place of the list."""
+    main, cool = tiny_run().stages
+    trained(tiny_run(stages=[replace(cool, steps=2)]), tmp_path)
+    last = Stage(name="last", steps=1, source=Alphabets())
+    trained(tiny_run(stages=[main, replace(cool, steps=3), last], log_every=1), tmp_path, resume=True)
+    assert [(record["step"], record["stage"]) for record in log(tmp_path)] == [(2, "cool"), (3, "cool"), (4, "last")]
+    with pytest.raises(StateError, match="left in stage 'last'; this run only has main, cool"):
+        trained(tiny_run(), tmp_path, resume=True)
+
+
 def test_several_batches_a_step_learn_what_one_large_batch_does(tmp_path: Path) -> None:
     """To rounding: rows of exactly 16 tokens, so that both pack the same rows; routing by raw logits."""
 

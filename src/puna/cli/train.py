@@ -18,6 +18,7 @@ import typer
 from puna.cli.error import UserError
 
 BEGINS_FROM = "start"  # the folder in a run's own that holds the weights it is to begin from
+CHANGES = "changes.json"  # what --set said, for --resume
 
 
 class Main(Protocol):
@@ -38,12 +39,14 @@ def train(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the final line as JSON.")] = False,
 ) -> None:
-    """Run a training recipe. Progress goes to standard error, one final line to standard output."""
+    """Run a training recipe. Progress goes to standard error, one final line to standard output. A resumed run keeps what --set said."""
     overrides = read_changes(changes or [])
     directory = out or Path("runs") / recipe.stem
     refuse_confusion(directory, resume)
     main = load_main(recipe)
-    outcome = main(out=directory, resume=resume, overrides=overrides, **chosen_device(main, recipe, device))
+    chosen = chosen_device(main, recipe, device)
+    overrides = remembered(directory, resume, overrides)
+    outcome = main(out=directory, resume=resume, overrides=overrides, **chosen)
     print(final_line(outcome, directory, as_json))
 
 
@@ -97,9 +100,22 @@ def read_changes(changes: Sequence[str]) -> dict[str, str]:
     return overrides
 
 
+def remembered(directory: Path, resume: bool, changes: Mapping[str, str]) -> dict[str, str]:
+    """`changes`, on top of those that a resumed run was given before; kept in the run's folder."""
+    kept = directory / CHANGES
+    before = json.loads(kept.read_text(encoding="utf-8")) if resume and kept.is_file() else {}
+    if unsaid := {name: value for name, value in before.items() if name not in changes}:
+        print("as before:", *(f"--set {name}={value}" for name, value in unsaid.items()), file=sys.stderr)
+    directory.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps({**before, **changes}, indent=1), encoding="utf-8")
+    return {**before, **changes}
+
+
 def refuse_confusion(directory: Path, resume: bool) -> None:
-    """No run is overwritten by accident, and none is resumed that is not there. What a run is to begin from is no run yet."""
-    holds_something = directory.is_dir() and any(each.name != BEGINS_FROM for each in directory.iterdir())
+    """No run is overwritten by accident, and none is resumed that is not there. What a run is to begin from is no run yet, nor is what
+    `--set` said before the recipe did anything.
+    """
+    holds_something = directory.is_dir() and any(each.name not in (BEGINS_FROM, CHANGES) for each in directory.iterdir())
     if resume and not holds_something:
         raise UserError(f"{directory} holds no run to resume; leave out --resume, or name the run's directory with --out")
     if holds_something and not resume:

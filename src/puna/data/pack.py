@@ -75,8 +75,16 @@ class TextShards:
 def prepare(
     directory: Path, num_ranks: int | None = None, max_bytes_per_language: int | None = None, size: str = "cpu", processes: int = 2
 ) -> tuple[Tokenizer, TextShards]:
-    """The tokenizer and the training shards in `directory`, built from the raw files if they are not there yet (about two minutes)."""
+    """The tokenizer and the training shards in `directory`, built from the raw files if they are not there yet (about two minutes).
+
+    What lies there may have been built by hand, with more text or a given tokenizer; one of another size than `num_ranks` is refused.
+    """
     if not (directory / "tokens.json").is_file():
         with Bars() as bars:
             build(directory, sized(size, num_ranks, max_bytes_per_language), processes=processes, bars=bars)
-    return Tokenizer.from_hf(directory / "tokenizer"), TextShards(directory)
+    tokenizer = Tokenizer.from_hf(directory / "tokenizer")
+    if num_ranks is not None and tokenizer.special.base != num_ranks:
+        raise DataError(
+            f"{directory} holds text of a vocabulary of {tokenizer.special.base:,} BPE ids, and {num_ranks:,} are needed; move it away"
+        )
+    return tokenizer, TextShards(directory)

@@ -30,7 +30,7 @@ from puna.train.logbook import Logbook, seconds_left
 from puna.train.objective import Losses
 from puna.train.packing import TrainingBatch
 from puna.train.run import Run, Stage
-from puna.train.state import Position, SaveError, changed_settings, has_state, load_state, save_state
+from puna.train.state import Position, SaveError, StateError, changed_settings, has_state, load_state, save_state, saved_settings
 
 
 class Outcome(NamedTuple):
@@ -91,12 +91,21 @@ class _Saver:
 
     def load(self) -> Position:
         position = load_state(self.directory, self.learners, self.run.identity())
+        position.stage = self._same_stage(position.stage)
         self.step = position.step
         return position
 
     def save(self, position: Position) -> None:
         save_state(self.directory, self.learners, position, self.run.identity(), self.settings)
         self.step = position.step
+
+    def _same_stage(self, place: int) -> int:
+        """Where this run has the stage that the saved run stood in: others before it may have come or gone."""
+        name = saved_settings(self.directory).get(f"stages[{place}].name")
+        names = [stage.name for stage in self.run.stages]
+        if name is not None and name not in names:
+            raise StateError(f"{self.directory} was left in stage {name!r}; this run only has {', '.join(names)}")
+        return place if name is None else names.index(str(name))
 
     def in_words(self) -> str:
         return "There is no checkpoint yet" if self.step is None else f"The checkpoint of step {self.step} is whole: continue with --resume"

@@ -128,12 +128,13 @@ class Run:
     def settings(self) -> dict[str, object]:
         """What may differ in a run that continues another, but seldom does on purpose: `train` names the differences."""
         flat: dict[str, object] = {
-            name: getattr(self, name) for name in ("lr", "weight_decay", "clip_norm", "balance_rate", "fuse", "device")
+            name: getattr(self, name) for name in ("lr", "weight_decay", "clip_norm", "balance_rate", "fuse", "device", "on_spike")
         }
         for number, stage in enumerate(self.stages):
             for name in ("name", "steps", "minutes", "peak", "warmup", "decay", "decay_minutes"):
                 flat[f"stages[{number}].{name}"] = getattr(stage, name)
             flat[f"stages[{number}].source"] = fingerprint(stage.source)
+            flat[f"stages[{number}].objective"] = type(stage.objective or self.objective).__name__
         return flat
 
 

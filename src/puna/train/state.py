@@ -88,9 +88,14 @@ def _whole(directory: Path) -> Path:
     return old if not directory.exists() and old.exists() else directory
 
 
+def saved_settings(directory: Path) -> dict[str, object]:
+    """The settings of the run that wrote the state."""
+    return json.loads((_whole(directory) / "state.json").read_text()).get("settings", {})
+
+
 def changed_settings(directory: Path, settings: Mapping[str, object]) -> list[str]:
     """What this run sets otherwise than the run that wrote the state, as "name: then -> now"."""
-    saved = json.loads((_whole(directory) / "state.json").read_text()).get("settings", {})
+    saved = saved_settings(directory)
     names = sorted(saved.keys() | settings.keys())
     return [f"{name}: {saved.get(name)!r} -> {settings.get(name)!r}" for name in names if saved.get(name) != settings.get(name)]
 
