@@ -43,7 +43,7 @@ def test_a_needle_row_asks_for_codes_of_its_own_text(data: Path) -> None:
 def test_a_sentence_is_said_after(data: Path) -> None:
     for index in range(30):
         question, answer = sentence_turn(random.Random(index), LANGUAGES[index % 12])
-        assert answer
+        assert answer and answer in question
 
 
 def test_training_hides_codes_in_training_prose_alone(data: Path) -> None:

@@ -81,20 +81,8 @@ ASK_MEANS: dict[str, tuple[str, ...]] = {
     "zh": ("“{word}”是什么意思？", "{word}用中文怎么说？"),
 }
 
-ASK_WHICH_LANGUAGE: dict[str, str] = {
-    "en": 'Which language is this: "{word}"?',
-    "es": "¿En qué idioma está esto: «{word}»?",
-    "fr": "En quelle langue est ceci : « {word} » ?",
-    "de": "Welche Sprache ist das: „{word}“?",
-    "pt": "Em que língua está isto: “{word}”?",
-    "ru": "На каком это языке: «{word}»?",
-    "ar": "ما لغة هذا النص: «{word}»؟",
-    "hi": "यह कौन सी भाषा है: “{word}”?",
-    "id": 'Bahasa apa ini: "{word}"?',
-    "ja": "これは何語ですか：「{word}」？",
-    "ko": '이것은 어느 언어입니까: "{word}"?',
-    "zh": "这是什么语言：“{word}”？",
-}
+# In English alone: LANGUAGE_NAMES holds what follows "in", which in other languages is a case or an adverb and no answer.
+ASK_WHICH_LANGUAGE = 'Which language is this: "{word}"?'
 
 # {text} is a sentence or a short paragraph; {language} as in LANGUAGE_NAMES.
 ASK_TRANSLATE: dict[str, tuple[str, ...]] = {

@@ -103,7 +103,7 @@ def list_turn(rng: random.Random, language: str) -> tuple[str, str]:
 def json_turn(rng: random.Random) -> tuple[str, str]:
     """Names of a word in two or three languages, as JSON; asked in English. Directions that belong to the evaluation are left out."""
     word = rng.choice(words_of(rng.choice(("noun", "country"))))
-    targets = rng.sample([language for language in LANGUAGES if not is_held_out(word, "en", language)], rng.choice((2, 3)))
+    targets = rng.sample([language for language in LANGUAGES if not is_held_out(word.names["en"], language)], rng.choice((2, 3)))
     named = [LANGUAGE_NAMES["en"][target] for target in targets]
     listed = f"{', '.join(named[:-1])} and {named[-1]}"
     answer = json.dumps({name: word.names[target] for name, target in zip(named, targets, strict=True)}, ensure_ascii=False)

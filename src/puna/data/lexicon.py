@@ -1,8 +1,8 @@
 """Words that have one name in each of the 12 languages: things, countries, capitals, months, days, colours, and a small phrasebook.
 
 [ours] A name into a language (Hund into Hindi) is asked in training or in the evaluation, never in both: one in twelve of all (name, target) is
-held out, whatever the wording and the language of the question. The word itself is trained in its other directions, and captions and
-lists put a thing's names in several languages side by side.
+held out, whatever the wording and the language of the question, with a picture or without. The word itself is trained in its other directions,
+and captions and lists put a thing's names in several languages side by side.
 """
 
 # Tables of names read best one row a line.
@@ -93,9 +93,9 @@ def words_of(kind: str) -> tuple[Word, ...]:
     return tuple(word for word in words() if word.kind == kind)
 
 
-def is_held_out(word: Word, source: str, target: str) -> bool:
-    """Whether this word in this direction belongs to the evaluation. Names that are spelled alike in two languages share a side."""
-    return sha256(f"word {word.names[source]} {target}".encode()).digest()[0] % _HELD_OUT_ONE_IN == 0
+def is_held_out(name: str, target: str) -> bool:
+    """Whether `name` into the language `target` belongs to the evaluation. Names that are spelled alike in two languages share a side."""
+    return sha256(f"word {name} {target}".encode()).digest()[0] % _HELD_OUT_ONE_IN == 0
 
 
 # Nouns and countries are what pictures show as well; the rest keeps a conversation going.
@@ -109,11 +109,18 @@ def draw_word(rng: random.Random) -> Word:
 
 def say_turns(rng: random.Random, speaker: str) -> list[tuple[str, str]]:
     """One word of the speaker's own language said in one to three others: "How do you say dog in Hindi?", "And in Korean?"."""
-    word = draw_word(rng)
-    others = [language for language in LANGUAGES if language != speaker and not is_held_out(word, speaker, language)]
+    others: list[str] = []
+    while len(others) < 3:  # "bonjour" is hello and good morning: into most languages it has no one answer
+        word = draw_word(rng)
+        name = word.names[speaker]
+        others = [
+            language
+            for language in LANGUAGES
+            if language != speaker and not is_held_out(name, language) and len(meanings(name, language, speaker)) == 1
+        ]
     turns = []
     for place, target in enumerate(rng.sample(others, rng.choice((1, 1, 2, 3)))):
-        turns.append((_ask_say(word.names[speaker], speaker, target, rng, brief=place > 0), word.names[target]))
+        turns.append((_ask_say(name, speaker, target, rng, brief=place > 0), word.names[target]))
     return turns
 
 
@@ -130,7 +137,7 @@ def means_turn(rng: random.Random, speaker: str) -> tuple[str, str]:
         word, source = draw_word(rng), rng.choice(LANGUAGES)
         name = word.names[source]
         # A name that several languages share means nothing more, and one that means two things has no one answer.
-        if name == word.names[speaker] or is_held_out(word, source, speaker) or len(_meanings(name, speaker)) > 1:
+        if name == word.names[speaker] or is_held_out(name, speaker) or len(meanings(name, speaker)) > 1:
             continue
         asks = (*ask_text.ASK_MEANS[speaker], phrases.ASK_SAY[speaker][0])
         return rng.choice(asks).format(word=name, language=LANGUAGE_NAMES[speaker][speaker]), word.names[speaker]
@@ -141,7 +148,7 @@ def third_turn(rng: random.Random, speaker: str) -> tuple[str, str]:
     while True:
         word = draw_word(rng)
         source, target = rng.sample([language for language in LANGUAGES if language != speaker], 2)
-        if not is_held_out(word, source, target) and len(_meanings(word.names[source], target)) == 1:
+        if not is_held_out(word.names[source], target) and len(meanings(word.names[source], target)) == 1:
             return phrases.ASK_SAY[speaker][0].format(word=word.names[source], language=LANGUAGE_NAMES[speaker][target]), word.names[target]
 
 
@@ -154,6 +161,6 @@ def _by_name() -> dict[str, tuple[Word, ...]]:
     return {name: tuple(entries) for name, entries in found.items()}
 
 
-def _meanings(name: str, target: str) -> set[str]:
-    """What `name` may be in `target`: more than one where it is the name of two words."""
-    return {word.names[target] for word in _by_name()[name]}
+def meanings(name: str, target: str, source: str | None = None) -> set[str]:
+    """What `name`, in the language `source` or in any, may be in `target`: more than one where it is the name of two words."""
+    return {word.names[target] for word in _by_name()[name] if source is None or word.names[source] == name}

@@ -72,8 +72,9 @@ def samples_page(directory: Path, each: int = 4, seed: int = 1, weights: Mapping
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>What training reads</title><style>{_STYLE}</style></head><body>'
         f"<h1>What training reads</h1>{_table(shown)}"
-        '<p class="note">A row is one conversation, document or window of prose. <span class="loss">Coloured</span>: tokens in '
-        'the loss. <span class="chip">Small</span>: special tokens by name.</p>'
+        '<p class="note">Weights are those of the mixture that recipes start from; their stages change some. A row is one conversation, '
+        'document or window of prose. <span class="loss">Coloured</span>: tokens in the loss. '
+        '<span class="chip">Small</span>: special tokens by name.</p>'
         f"{sections}</body></html>"
     )
 

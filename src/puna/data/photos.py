@@ -52,8 +52,11 @@ def books(split: str) -> tuple[Book, ...]:
         if split_of("storybooks", row["id"]) != split:
             continue
         pages, left_out = [], 0
-        for place in range(max(len(book["pages"]) for book in row["langs"].values())):
-            texts = {language: book["pages"][place].strip() for language, book in row["langs"].items() if place < len(book["pages"])}
+        # A translation of more or fewer pages than the first language's stands beside other pictures somewhere.
+        number_of_pages = len(next(iter(row["langs"].values()))["pages"])
+        told = {language: book["pages"] for language, book in row["langs"].items() if len(book["pages"]) == number_of_pages}
+        for place in range(number_of_pages):
+            texts = {language: pages_of[place].strip() for language, pages_of in told.items()}
             short = {language: text for language, text in texts.items() if text and len(text.encode()) <= LONGEST_PAGE}
             # Picture 0 is the cover; the page after it has picture 1.
             number = row["images"][place + 1] if place + 1 < len(row["images"]) else None

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from puna.data import phrases, phrases_seen, scenes, skills
+from puna.data import lexicon, phrases, phrases_seen, scenes, skills
 from puna.data.emoji import Emoji, Which, artists_of, codes, inventory, render_emoji
 from puna.data.english import MASS_OR_PLURAL, plural, with_article
 from puna.data.languages import LANGUAGE_NAMES, LANGUAGES
@@ -37,7 +37,7 @@ def naming(rng: random.Random, which: Which = "chosen") -> Sample:
     names, language = emoji.names, skills.pick_language(rng)
     turns = [(_ask_name(emoji, language, rng), names[language])]
     for target in rng.sample([other for other in LANGUAGES if other != language], rng.choice((0, 0, 1, 2, 3))):
-        if rng.random() < 0.5:
+        if rng.random() < 0.5 and not lexicon.is_held_out(names[language], target):
             turns.append((rng.choice(phrases.ASK_IN[language]).format(language=LANGUAGE_NAMES[language][target]), names[target]))
         else:
             turns.append((_ask_name(emoji, target, rng), names[target]))

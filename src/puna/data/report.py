@@ -9,7 +9,7 @@ from puna.data.shards import write_json
 
 # What a reason means. Those of `quality` stand there.
 MEANINGS: dict[str, str] = {
-    "short_or_empty": "fewer than 80 characters (27 in scripts of syllables or ideographs) after cleaning, or a licence",
+    "short_or_empty": "fewer than 80 characters (26 in scripts of syllables or ideographs) after cleaning, or a licence",
     **quality.REASONS,
     "evaluation_overlap": "holds 13 words in a row (20 characters in Chinese and Japanese) of an evaluation set, or a whole short item",
     "duplicate": "the same as an earlier text but for case and spaces",

@@ -22,7 +22,8 @@ MANIFEST_VARIABLE = "PUNA_DATA_MANIFEST"
 MANIFEST = Path(__file__).parent / "manifest.json"
 EVAL_MANIFEST = "eval_manifest.json"
 
-# What the kinds hold. "prose" is what `build` packs; the others are read by the generators and by chat rows.
+# What the kinds hold. "prose" is what `build` packs; the others are read by the generators and by chat rows, but for "pairs" and
+# "problems": those two are listed for recipes to come.
 KINDS: tuple[str, ...] = ("prose", "pairs", "problems", "questions", "picture_books", "pictures", "names")
 
 

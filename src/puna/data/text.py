@@ -136,7 +136,7 @@ def _texts(source: str) -> Iterator[tuple[str, str, str]]:
 
 
 def language_documents(language: str, split: str = "train") -> Iterator[Document]:
-    """Everything in one language: storybooks first, then `text_sources` in order."""
+    """Everything in one language: storybooks first, then `prose_sources` in order."""
     for name in prose_sources(language):
         for document in documents(name, (language,)):
             if document.split == split:

@@ -93,7 +93,7 @@ def _sentence(rng: random.Random) -> Turns:
     speaker = "en" if rng.random() < 0.25 else source
     if rng.random() < 0.2:
         # Named as a language is named in the question "And in ...?".
-        return [(ask_text.ASK_WHICH_LANGUAGE["en"].format(word=passage[source]), LANGUAGE_NAMES["en"][source])]
+        return [(ask_text.ASK_WHICH_LANGUAGE.format(word=passage[source]), LANGUAGE_NAMES["en"][source])]
     ask = rng.choice(ask_text.ASK_TRANSLATE[speaker])
     return [(ask.format(text=passage[source], language=LANGUAGE_NAMES[speaker][target]), passage[target])]
 

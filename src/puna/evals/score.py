@@ -1,6 +1,7 @@
 """Questions with one right answer, how a reply is compared with it, and shares of right replies with 95 % intervals.
 
-Knows no tasks. Replies are greedy and must match the whole expected text but for case, spaces and a closing full stop.
+Knows no tasks. Replies are greedy and must match the whole expected text but for case, spaces, a leading English article and closing full
+stops or exclamation marks.
 """
 
 import hashlib
@@ -86,7 +87,7 @@ def score_of(task: str, results: Iterable[tuple[str, bool]], misses: Sequence[tu
 
 
 def normalised(text: str) -> str:
-    """For comparing: one case, single spaces, no leading English article, no closing full stop."""
+    """For comparing: one case, single spaces, no leading English article, no closing full stops or exclamation marks."""
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     return re.sub(r"^(?:an?|the) ", "", folded.rstrip(" .。।!"))
 

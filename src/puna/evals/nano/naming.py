@@ -41,7 +41,7 @@ def naming_everything(languages_each: int = 2) -> Iterator[Question]:
     for place, emoji in enumerate(inventory("all").values()):
         for view in range(languages_each):
             language = LANGUAGES[(place + view * len(LANGUAGES) // languages_each) % len(LANGUAGES)]
-            yield _question(emoji, language, 1_000_000 + place * 10 + view)._replace(group=language)
+            yield _question(emoji, language, 2_000_000 + place * 10 + view)._replace(group=language)
 
 
 def clothes_questions() -> Iterator[Question]:

@@ -57,8 +57,9 @@ def _held_out_word(rng: random.Random, kind: str, speaker: str) -> tuple[lexicon
     """A word of `kind` and a language into which training never asks for its name in `speaker`; not one that is spelled the same there."""
     while True:
         word, target = rng.choice(lexicon.words_of(kind)), rng.choice(LANGUAGES)
-        differs = word.names[speaker].casefold() != word.names[target].casefold()
-        if target != speaker and differs and lexicon.is_held_out(word, speaker, target):
+        name = word.names[speaker]
+        differs = name.casefold() != word.names[target].casefold()
+        if target != speaker and differs and lexicon.is_held_out(name, target) and len(lexicon.meanings(name, target, speaker)) == 1:
             return word, target
 
 
