@@ -250,8 +250,8 @@ function setModelState(state) {
 
 function about({ id }) {
   return id.endsWith("-nano")
-    ? `${id} is a tiny model. It names emoji and flags in 12 languages, counts a few objects, says what came first in a short video and ` +
-        "does small sums. It knows little else, cannot look anything up, and makes mistakes."
+    ? `${id} is a tiny model. It names emoji and flags in 12 languages, counts a few objects, says what came first or which way something ` +
+        "moves in a short video, and does small sums. It knows little else, cannot look anything up, and makes mistakes."
     : `${id} can make mistakes. Check what matters.`;
 }
 
