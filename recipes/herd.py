@@ -61,7 +61,6 @@ from puna.train.settings import RecipeError, choose, with_overrides
 from puna.train.vision import Classes, warm_up
 
 SEED = 1
-PICTURES_PER_STEP = 256
 PANGRAMS = "Quick zephyrs blow, vexing daft Jim. Съешь ещё этих мягких булок. いろはにほへと。 नमस्ते دنيا 你好 안녕 ¿Qué? Ça va? 1234"
 Tower = dict[str, torch.Tensor]
 TRUST = Fixed(0.5)  # in the teacher: the half won over rules that trust it less as training goes on (docs/claims.md)
@@ -105,6 +104,8 @@ class Size:
     students: Mapping[str, ModelConfig]
     tokens_per_batch: int
     see_steps: int
+    see_minutes: int
+    pictures_per_step: int
     teacher_minutes: int
     student_minutes: int
     lr: float
@@ -134,7 +135,9 @@ SIZES: dict[str, Size] = {
         teacher=nano_behemoth(),
         students={"scout-nano": nano_scout(), "maverick-nano": nano_maverick()},
         tokens_per_batch=8192,
-        see_steps=1200,
+        see_steps=2400,
+        see_minutes=30,
+        pictures_per_step=64,  # a picture teaches twice as much as in steps of 256 (docs/log.md)
         teacher_minutes=0,
         student_minutes=120,
         lr=4e-3,
@@ -148,6 +151,8 @@ SIZES: dict[str, Size] = {
         students=gpu_students(),
         tokens_per_batch=65_536,
         see_steps=3000,
+        see_minutes=5,
+        pictures_per_step=256,
         teacher_minutes=8,
         student_minutes=16,
         lr=3e-3,
@@ -179,18 +184,19 @@ def pictures(seed: int, place: int, count: int, material: Material) -> torch.Ten
     return torch.from_numpy(tiles_of(list(labelled_pictures(seed, place, count, material.size.things).pictures)))
 
 
-def see(model: Model, steps: int, out: Path, material: Material) -> Tower:
-    """The tower that all models start from: `model`'s, after `steps` times 256 pictures of what stands where. Kept in
-    `out/tower.safetensors`.
+def see(model: Model, steps: int, minutes: int, out: Path, material: Material) -> Tower:
+    """The tower that all models start from: `model`'s, after `steps` steps of pictures of what stands where, or `minutes` minutes. Kept
+    in `out/tower.safetensors`.
     """
     kept = out / "tower.safetensors"
     if not kept.is_file():
         things = material.size.things
         warm_up(
             model.to(material.size.device).vision,
-            lambda step: labelled_pictures(SEED, step, PICTURES_PER_STEP, things),
+            lambda step: labelled_pictures(SEED, step, material.size.pictures_per_step, things),
             num=Classes(1 + len(classes(things)), NUM_COUNTS, len(COLOUR_VALUES), len(LETTERS)),
             steps=steps,
+            minutes=minutes,
             lr=3e-3,
             log=out / "vision.jsonl",
             console=material.console,
@@ -311,7 +317,9 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome | None:
     students = choose("students", {"both": size.students, **alone}, overrides, "both")
     learns_on = "see_steps" in overrides
     lr = with_overrides({"lr": size.lr}, {"lr": overrides.pop("lr")} if "lr" in overrides else {})["lr"]
-    defaults = {name: getattr(size, name) for name in ("see_steps", "teacher_minutes", "student_minutes", "tokens_per_batch")}
+    defaults = {
+        name: getattr(size, name) for name in ("see_steps", "see_minutes", "teacher_minutes", "student_minutes", "tokens_per_batch")
+    }
     counts = defaults | {"teacher_steps": 0, "student_steps": 0, "first_stage": 1, "place_steps": 0}
     settings = with_overrides(counts, overrides, off=("teacher_minutes",), others=("size", "students", "lr"))
     size = replace(size, tokens_per_batch=settings["tokens_per_batch"])
@@ -333,7 +341,7 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome | None:
     tower: Tower | None = None
     if learns_on or len(begun.names) < len(names):
         first = begun.model(begun.names[0]) if begun.names else initialize(Model(size.teacher), torch.Generator().manual_seed(SEED))
-        tower = see(first, settings["see_steps"], out, material)
+        tower = see(first, settings["see_steps"], settings["see_minutes"], out, material)
         done("the tower sees")
     teacher: Model | None = None
     for phase, configs in phases:

@@ -28,10 +28,10 @@ from puna.presets import nano_scout, with_vocabulary
 from puna.train import Outcome, train
 from puna.train.settings import choose, with_overrides
 
-_CPU = replace(SIZES["cpu"], students={"scout-nano": nano_scout()}, see_steps=600, student_minutes=20)
+_CPU = replace(SIZES["cpu"], students={"scout-nano": nano_scout()}, see_minutes=13, student_minutes=20)
 _LAYERS = dict(num_layers=4, moe_layers=every_nth_layer(1, 4), nope_layers=every_nth_layer(4, 4))
 _TOY = with_vocabulary(replace(nano_scout(), width=64, num_heads=1, expert_width=32, num_experts=4, **_LAYERS), 2048)
-_MICRO = replace(_CPU, data="micro", teacher=_TOY, students={"scout-nano": _TOY}, see_steps=3, tokens_per_batch=1024)
+_MICRO = replace(_CPU, data="micro", teacher=_TOY, students={"scout-nano": _TOY}, see_steps=3, pictures_per_step=32, tokens_per_batch=1024)
 _MICRO_STEPS = 8  # of training; the larger size stops by the clock
 SPEEDRUN_SIZES: dict[str, Size] = {"cpu": _CPU, "micro": _MICRO}
 
@@ -63,7 +63,7 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome | None:
     watch = Watch(Console(stderr=True))
     overrides = dict(overrides)
     size = choose("size", SPEEDRUN_SIZES, overrides, "cpu")
-    defaults = {name: getattr(size, name) for name in ("see_steps", "student_minutes", "tokens_per_batch")}
+    defaults = {name: getattr(size, name) for name in ("see_steps", "see_minutes", "student_minutes", "tokens_per_batch")}
     settings = with_overrides(defaults | {"student_steps": _MICRO_STEPS if size is _MICRO else 0}, overrides)
     size = replace(size, tokens_per_batch=settings["tokens_per_batch"])
     out.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,8 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome | None:
     counts = json.loads((out / "data" / "tokens.json").read_text(encoding="utf-8"))
     watch.line("data", f"{sum(counts.values()) / 1e6:.1f} M tokens of prose in {len(counts)} languages")
 
-    tower = see(initialize(Model(config), torch.Generator().manual_seed(SEED)), settings["see_steps"], out, material)
+    fresh = initialize(Model(config), torch.Generator().manual_seed(SEED))
+    tower = see(fresh, settings["see_steps"], settings["see_minutes"], out, material)
     seen = json.loads((out / "vision.jsonl").read_text().splitlines()[-1])
     watch.line("see", f"{seen['whole']:.0%} of single pictures, {seen['cells']:.0%} of things in scenes")
 

@@ -1,6 +1,7 @@
 """The vision tower's warm-up: it learns what stands where, the same every time, and forgets its readout."""
 
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from puna.model.vision import VisionTower
 from puna.testing.models import tiny_model
+from puna.train import vision
 from puna.train.vision import Classes, Readout, measure, warm_up
 
 NOT_ASKED = -100
@@ -62,6 +64,19 @@ def test_the_tower_learns_what_is_shown_and_where(tmp_path: Path) -> None:
     assert (first["step"], last["step"]) == (20, 100)
     assert last["loss"] < 0.3 * first["loss"]
     assert min(last[share] for share in ("whole", "counts", "cells", "colours", "letters", "places")) > 0.9
+
+
+def test_the_clock_may_end_it_with_the_rate_at_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by a second at each look: ten steps in ten seconds of a minute's sixth."""
+    seconds, rates = itertools.count(), list[float]()
+    monkeypatch.setattr(vision, "monotonic", lambda: next(seconds))
+    step_at = vision.step_at
+    monkeypatch.setattr(vision, "step_at", lambda optimizers, rate: (rates.append(rate), step_at(optimizers, rate)))
+    console = Console(file=io.StringIO())
+    log = tmp_path / "vision.jsonl"
+    warm_up(tower(), corners, num=NUM, steps=1000, minutes=1 / 6, lr=1e-2, log=log, console=console, fuse=False)
+    assert json.loads(log.read_text().splitlines()[-1])["step"] == len(rates) == 10
+    assert rates[5] > rates[0] and rates[-1] < rates[-2] < rates[-3]
 
 
 def test_it_is_a_function_of_its_batches_and_leaves_torchs_generator_alone(tmp_path: Path) -> None:

@@ -7,23 +7,24 @@ Each row must say its place, or the decoder guesses left and right: none of the 
 """
 
 import json
-import time
+import math
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from torch import Tensor, nn
 
 from puna.kernels.fusion import fused_elementwise
 from puna.kernels.precision import training_precision
 from puna.model.vision import VisionTower
 from puna.train.optimizer import build_optimizers, step_at
-from puna.train.schedule import warmup_stable_decay
+from puna.train.schedule import fall, rise
 
 
 class Labelled(Protocol):
@@ -97,6 +98,9 @@ class Seen(NamedTuple):
 _WEIGHTS = (1.0, 0.5, 4.0, 0.5, 0.5, 0.5)
 
 
+_WARMUP, _DECAY = 40, 1 / 3  # steps; share of the whole
+
+
 def measure(readout: Readout, batch: Labelled) -> Seen:
     device = readout.head_whole.weight.device
     tiles = torch.from_numpy(batch.pictures.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1).to(device)
@@ -120,27 +124,39 @@ def warm_up(
     *,
     num: Classes,
     steps: int,
+    minutes: float = math.inf,
     lr: float,
     log: Path,
     console: Console,
     fuse: bool = True,
 ) -> None:
-    """Train `tower` in place, on its device, for `steps` batches (`batches` is a function of the step). Logs to `log` (JSONL)."""
+    """Train `tower` in place, on its device, for `steps` batches (`batches` is a function of the step), or until `minutes` are over. The
+    rate falls to zero over the last third of whichever ends it. Logs to `log` (JSONL).
+    """
     generator_state = torch.random.get_rng_state()
     torch.manual_seed(0)  # the heads' fresh weights
     device = tower.class_embedding.device
     readout = Readout(tower, num).to(device).train()
     torch.random.set_rng_state(generator_state)
     optimizers = build_optimizers(readout, lr, weight_decay=0.01)
-    started = time.monotonic()
-    for step in track(range(steps), "warming up vision", console=console):
-        with fused_elementwise(fuse), training_precision(device.type):
-            seen = measure(readout, batches(step))
-            seen.loss.backward()
-        rate = warmup_stable_decay(step, warmup=40, total=steps, decay=steps // 3)
-        step_at(optimizers, rate)
-        if (step + 1) % 20 == 0 or step + 1 == steps:
-            seconds = round(time.monotonic() - started, 1)
-            record = {"step": step + 1, **seen._asdict(), "loss": float(seen.loss.detach()), "seconds": seconds}
-            with log.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+    started = monotonic()
+
+    def left(step: int) -> float:
+        """The share that remains after `step` batches."""
+        return min(1 - step / steps, 1 - (monotonic() - started) / (60 * minutes))
+
+    step, remains = 0, 1.0
+    with Progress(console=console) as progress:
+        bar = progress.add_task("warming up vision", total=1.0)
+        while remains > 0:
+            with fused_elementwise(fuse), training_precision(device.type):
+                seen = measure(readout, batches(step))
+                seen.loss.backward()
+            step_at(optimizers, rise(step, _WARMUP) * fall(remains, _DECAY))
+            step, remains = step + 1, left(step + 1)
+            progress.update(bar, completed=1 - remains)
+            if step % 20 == 0 or remains <= 0:
+                seconds = round(monotonic() - started, 1)
+                record = {"step": step, **seen._asdict(), "loss": float(seen.loss.detach()), "seconds": seconds}
+                with log.open("a") as file:
+                    file.write(json.dumps(record) + "\n")
