@@ -1,4 +1,4 @@
-# Ten verbs: setup, serve, test, check, arm, clients, agents, schemathesis, bench, speedrun.
+# Eleven verbs: setup, serve, test, check, arm, clients, agents, schemathesis, bench, speedrun, clean.
 # Each sets up what it needs from pinned requirements.
 PYTHON ?= python3
 VENV := .venv

@@ -443,7 +443,7 @@ class Engine:
             if unknown and (packed := packed_names(self.model)) & set(unknown):
                 name = min(packed & set(unknown))
                 raise ValueError(
-                    f"{name} is packed integers here, which no floats replace; load the model with packed=False to change its weights"
+                    f"{name} is packed integers here, which no floats replace; puna.checkpoint.load_model undoes them"
                 )
             if unknown:
                 raise ValueError(f"the model has no parameter {unknown[0]!r}; its names are those of model.named_parameters()")
