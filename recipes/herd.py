@@ -14,7 +14,8 @@ The road, in the order of the file: raw files become shards; one vision tower le
 start from a copy of it; the teacher trains; the students train under it by codistillation. Teacher and students take the same four
 stages: *words* (everything, prose and names first), *first names* (what is this, in English: the shortest way from a picture to a word),
 *pictures* (everything that pictures and videos ask), *chat tuning* (conversations, while the rate falls to zero). Stages end by
-the clock, so that a slow machine gives a weaker herd and not a late one. Stopped at any moment (SIGTERM, or a kill), `--resume` goes on.
+the clock, so that a slow machine gives a weaker herd and not a late one. Stopped at any moment (SIGTERM, or a kill), `--resume` goes on;
+only the tower's warm-up begins anew.
 
 Legs: a machine that is lent for a while takes its checkpoint along as weights alone. Weights in `RUN/start/NAME` (a Hugging Face
 directory, int8 or bf16, of the same tokenizer) are what NAME begins from, its optimiser rebuilt by the warm-up of the first stage;
@@ -58,9 +59,11 @@ from puna.train.packing import pack
 from puna.train.places import add_places
 from puna.train.projector import fit_projector
 from puna.train.settings import RecipeError, choose, with_overrides
+from puna.train.state import has_state
 from puna.train.vision import Classes, warm_up
 
 SEED = 1
+ENGLISH = 2.0  # times its usual share of prose: most questions are asked in it
 PANGRAMS = "Quick zephyrs blow, vexing daft Jim. Съешь ещё этих мягких булок. いろはにほへと。 नमस्ते دنيا 你好 안녕 ¿Qué? Ça va? 1234"
 Tower = dict[str, torch.Tensor]
 TRUST = Fixed(0.5)  # in the teacher: the half won over rules that trust it less as training goes on (docs/claims.md)
@@ -76,15 +79,15 @@ class Plan(NamedTuple):
 
 
 PICTURES: dict[str, float] = {
-    **{"first_name": 8, "naming": 28, "caption": 8, "verify": 2, "which": 2, "scene_caption": 1.5, "number": 14, "word": 1},
-    **{"counting": 18, "placing": 16, "side": 12, "shapes": 4, "comparing": 4, TEXT_KIND: 3},
-    **{"video_moving": 14, "video_order": 6, "video_appear": 5, "video_change": 5, "book_page": 1},
-    **{"sums": 12, "sums_text": 6, "translate": 10, "number_words": 5},
+    **{"first_name": 6, "naming": 28, "caption": 6, "verify": 2, "which": 2, "scene_caption": 1, "number": 24, "word": 5},
+    **{"counting": 20, "placing": 14, "side": 9, "shapes": 3, "comparing": 6, TEXT_KIND: 16},
+    **{"video_moving": 13, "video_order": 6, "video_appear": 6, "video_change": 5, "book_page": 1},
+    **{"sums": 14, "sums_text": 7, "translate": 18, "into_english": 4, "number_words": 6},
+    **{"card": 5, "free": 4, "what_is": 5, "form": 4, "repeat": 4, "geography": 3},
 }
 TUNING: dict[str, float] = {
-    **{"caption": 2, "scene_caption": 1, "first_name": 4, "counting": 16, "number": 18, "names_list": 0, "story_text": 0},
-    **{"video_moving": 26, "side": 14},
-    **{"sums": 16, "sums_text": 9, "translate": 16, "into_english": 3, "story": 3, "card": 6, "what_is": 7, TEXT_KIND: 8},
+    **{"caption": 2, "scene_caption": 1, "first_name": 4, "number": 24, "names_list": 0, "story_text": 0},
+    **{"video_moving": 18, "side": 10, "sums": 16, "sums_text": 9, "story": 3, "card": 10, "free": 8, "what_is": 7},
 }
 PLANS = (
     Plan("words", 0.42, {TEXT_KIND: 9}, ANSWER_WEIGHT),
@@ -190,6 +193,8 @@ def see(model: Model, steps: int, minutes: int, out: Path, material: Material) -
     """
     kept = out / "tower.safetensors"
     if not kept.is_file():
+        material.console.print("the tower learns to see; stopped before it is done, it begins anew")
+        (out / "vision.jsonl").unlink(missing_ok=True)
         things = material.size.things
         warm_up(
             model.to(material.size.device).vision,
@@ -327,6 +332,9 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome | None:
     if settings["teacher_minutes"] or settings["teacher_steps"]:
         phases.insert(0, ("teacher", {size.teacher.name: size.teacher}))
     names = [name for _, configs in phases for name in configs]
+    if not 1 <= settings["first_stage"] <= len(PLANS):
+        listed = ", ".join(f"{place} {plan.name}" for place, plan in enumerate(PLANS, 1))
+        raise RecipeError(f"--set first_stage={settings['first_stage']}: the stages are {listed}")
     begun = begun_from(out / "start", names, size, learns_on, settings["place_steps"])
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -335,7 +343,7 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome | None:
         console.print(f"{(time.monotonic() - started) / 60:6.1f} min  {what}")
 
     done(f"begin from weights: {', '.join(begun.names) or 'none'}")
-    tokenizer, shards = prepare(Path("data_cache") / size.data, num_ranks=size.teacher.bos_id, size=size.data)
+    tokenizer, shards = prepare(Path("data_cache") / size.data, num_ranks=size.teacher.bos_id, size=size.data, english=ENGLISH)
     material = Material(size, tokenizer, shards, console)
     done(f"data: {sum(shards.num_windows(language) for language in shards.languages):,} windows of prose")
     tower: Tower | None = None
@@ -345,14 +353,17 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome | None:
         done("the tower sees")
     teacher: Model | None = None
     for phase, configs in phases:
-        if not all((out / name / "config.json").is_file() for name in configs):
-            timing = Timing(settings[f"{phase}_minutes"], settings[f"{phase}_steps"], min(settings["first_stage"], len(PLANS)), lr)
+        missing, run_folder = [name for name in configs if not (out / name / "config.json").is_file()], out / f"{'-'.join(configs)}-run"
+        if missing:
+            if len(missing) < len(configs) and not has_state(run_folder / "state"):  # else: killed between saving one and the next
+                raise RecipeError(f"{out} has some of {', '.join(configs)} already; train {missing[0]} alone, or move those away")
+            timing = Timing(settings[f"{phase}_minutes"], settings[f"{phase}_steps"], settings["first_stage"], lr)
             run = run_of(configs, timing, tower, begun, material, teacher)
-            trained = train(run, out / f"{'-'.join(configs)}-run", resume=resume, console=console)
+            trained = train(run, run_folder, resume=resume, console=console)
             if not trained.finished:
                 return trained
-            for name, model in trained.models.items():
-                save_whole(model.cpu(), out / name, tokenizer)
+            for name in missing:
+                save_whole(trained.models[name].cpu(), out / name, tokenizer)
         done(f"{phase}: {', '.join(str(out / name) for name in configs)}")
         if phase == "teacher":
             teacher = load_model(out / size.teacher.name, dtype="float32").to(size.device)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from herd import SEED, SIZES, Begun, Material, Size, Timing, run_of, save_whole, see
+from herd import ENGLISH, SEED, SIZES, Begun, Material, Size, Timing, run_of, save_whole, see
 from rich.console import Console
 
 import puna
@@ -67,7 +67,7 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome | None:
     out.mkdir(parents=True, exist_ok=True)
     (config,) = size.students.values()
 
-    tokenizer, shards = prepare(out / "data", num_ranks=config.bos_id, max_bytes_per_language=3_000_000, size=size.data)
+    tokenizer, shards = prepare(out / "data", num_ranks=config.bos_id, max_bytes_per_language=3_000_000, size=size.data, english=ENGLISH)
     material = Material(size, tokenizer, shards, watch.console)
     counts = json.loads((out / "data" / "tokens.json").read_text(encoding="utf-8"))
     watch.line("data", f"{sum(counts.values()) / 1e6:.1f} M tokens of prose in {len(counts)} languages")

@@ -95,7 +95,12 @@ def test_comparisons_and_neighbours_are_true() -> None:
         numbers = [int(number) for number in re.findall(r"\d+", question)]
         assert int(answer) in numbers and numbers[0] != numbers[1]
         question, answer = neighbour_turn(rng, language)
-        assert abs(int(answer) - int(re.findall(r"\d+", question)[0])) == 1
+        number = int(re.findall(r"\d+", question)[0])
+        assert (
+            abs(int(answer) - number) == 1
+            and not is_held_out_pair(min(number, int(answer)), 1)
+            and not is_held_out_pair(number, int(answer))
+        )
     question, answer = next(
         turn for index in range(200) if (turn := compare_turn(random.Random(index), "en"))[0].startswith("Which is smaller")
     )

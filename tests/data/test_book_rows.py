@@ -1,5 +1,6 @@
 """Pages go with their pictures, held-out books stay out, and photographs are called what their folder says."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from puna.data import book_rows, photos
 from puna.data.chance import generator
+from puna.data.photos import Page
 from puna.data.phrases_seen import CLOTHES_NAMES
 from puna.data.samples import to_stream
 from puna.data.text import rows, split_of
@@ -59,6 +61,12 @@ def test_pages_in_a_row_are_neighbours_told_line_by_line(data: Path, monkeypatch
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
         told = (row.document or row.messages[-1].text).split("\n")
         assert all(line in pages[name].texts.values() for line, name in zip(told, shown, strict=True))
+
+
+def test_pages_with_one_left_out_between_them_are_no_run() -> None:
+    pages = [Page(place, f"1/{place}.jpg", {"en": "A page."}) for place in (0, 1, 2, 4, 5)]
+    found = [run for seed in range(60) if (run := book_rows.page_run(pages, random.Random(seed)))]
+    assert {tuple(page.place for page in run) for run, _ in found} == {(0, 1, 2)}
 
 
 def test_clothes_have_the_name_of_their_folder(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

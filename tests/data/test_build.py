@@ -13,6 +13,7 @@ from puna.data import build as module
 from puna.data import refine, shards, sources
 from puna.data.build import NEAR_HELD_OUT, SIZES, build, sized
 from puna.data.pack import TextShards
+from puna.data.refine import first_passages
 from puna.data.report import MEANINGS
 from puna.data.sources import DataError
 from puna.data.text import split_of
@@ -287,3 +288,12 @@ def test_shards_write_json_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         shards.write_json(tmp_path / "a.json", {"b": object()})
     assert json.loads((tmp_path / "a.json").read_text()) == {"b": 1}
+
+
+def test_a_document_that_is_not_read_to_its_end_has_none() -> None:
+    text = "A line of a long book.\n" * 3000
+    every, is_whole = first_passages(text, None)
+    assert len(every) > 3 and is_whole
+    assert first_passages(text, 10**6) == (every, True)
+    assert first_passages(text, 30_000) == (every[:2], False) and first_passages(text, 1) == (every[:1], False)
+    assert first_passages("Short.", 1) == (["Short."], True)

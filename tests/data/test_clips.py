@@ -46,7 +46,7 @@ def test_things_come_one_after_the_other(data: Path, number: int) -> None:
         assert len({actor.code for actor in clip.actors}) == number and clip.in_order() == list(clip.actors)
         for frame in range(len(clip.timestamps)):
             assert sum(actor.poses[frame] is not None for actor in clip.actors) == 1
-        assert all(a.last_frame() + 1 == b.first_frame() for a, b in itertools.pairwise(clip.in_order())) and _inside(clip)
+        assert all(a.seen()[-1][0] + 1 == b.first_frame() for a, b in itertools.pairwise(clip.in_order())) and _inside(clip)
 
 
 @pytest.mark.parametrize("appears", [False, True])

@@ -34,6 +34,14 @@ def test_about_one_direction_in_twelve_is_held_out() -> None:
     assert 0.06 < sum(directions) / len(directions) < 0.11
 
 
+def test_case_alone_gives_no_held_out_direction_away() -> None:
+    assert is_held_out("panda", "ja", by_all=True) != is_held_out("panda", "ja")  # English and German write it differently
+    names = {name for word in words() for name in word.names.values()}
+    for name in names:
+        for other in {name.lower(), name.capitalize()} & names:
+            assert all(is_held_out(name, target) == is_held_out(other, target) for target in LANGUAGES), (name, other)
+
+
 def test_no_held_out_direction_is_asked_in_training(data: Path) -> None:
     held_out = {
         (template.format(word=word.names[speaker], language=LANGUAGE_NAMES[speaker][target]), word.names[target])

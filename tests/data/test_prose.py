@@ -2,7 +2,20 @@
 
 from pathlib import Path
 
-from puna.data.prose import agree, directions, is_clean, lengths, pairs, parallel, picture_books, sentences
+from puna.data import photos, tales
+from puna.data.languages import LANGUAGES
+from puna.data.prose import (
+    agree,
+    directions,
+    held_out_pages,
+    is_clean,
+    lengths,
+    pairs,
+    parallel,
+    picture_books,
+    said_in,
+    sentences,
+)
 
 
 def test_sentences_end_at_full_stops_of_all_scripts() -> None:
@@ -27,6 +40,10 @@ def test_passages_keep_the_split_of_their_books(data: Path) -> None:
     train = {text for passage in parallel("train") for text in passage.values()}
     held_out = {text for passage in parallel("held_out") for text in passage.values()}
     assert train and held_out and not train & held_out
+    assert set(said_in("ja")) <= train
+    pages = held_out_pages()
+    assert pages and pages.isdisjoint(page for language in LANGUAGES for _, told in tales.books(language) for page in told)
+    assert pages.isdisjoint(" ".join(text.split()) for book in photos.books("train") for page in book.pages for text in page.texts.values())
     assert len(picture_books("train")) + len(picture_books("held_out")) == 120
     assert all(pairs(source, target) for source, target in directions()) and len(directions()) > 100
     assert lengths()["en"] == 1.0 and 0.2 < lengths()["zh"] < 0.8

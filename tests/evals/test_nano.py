@@ -119,6 +119,7 @@ def test_well_formed_replies(text: str, finish_reason: str, is_right: bool) -> N
 
 
 def test_a_loop_of_several_words_is_seen() -> None:
+    assert has_loop("abcde" * 4) and has_loop("走到河边" * 4) and not has_loop("abcde" * 3) and not has_loop("hahahaha")
     assert has_loop("so he went home and " * 4) and not has_loop("He went home. She went home. They slept.")
 
 

@@ -52,6 +52,10 @@ def test_a_teacher_two_students_and_a_leg_that_begins_from_weights(herd: ModuleT
     stages = [line.split('"stage": "')[1].split('"')[0] for line in (leg / "scout-nano-run" / "log.jsonl").read_text().splitlines()]
     assert stages[-1] == "chat tuning"
     before, after = (load_file(next((folder / "scout-nano").glob("*.safetensors"))) for folder in (first, leg))
+    shutil.rmtree(first / "maverick-nano")  # as if it had been killed between one student and the next
+    assert herd.main(first, True, STEPS | {"teacher_steps": "4"}) is None and (first / "maverick-nano" / "config.json").is_file()
+    with pytest.raises(RecipeError, match="some of scout-nano, maverick-nano already; train maverick-nano alone"):
+        herd.main(leg, False, STEPS)
     assert before.keys() == after.keys() and any(not before[key].equal(after[key]) for key in before)
 
 
@@ -63,6 +67,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_made(herd: ModuleTyp
     refused("has no such setting; it has size, students, lr, see_steps", steps="3")
     refused("students=behemoth: must be one of both, scout-nano, maverick-nano", students="behemoth")
     refused("without see_steps", place_steps="3")
+    refused("first_stage=9: the stages are 1 words, 2 first names, 3 pictures, 4 chat tuning", first_stage="9")
     (tmp_path / "run" / "start" / "scout_nano").mkdir(parents=True)
     refused("scout_nano holds no model that could begin; models are looked for as behemoth-nano, scout-nano, maverick-nano")
     assert [each.name for each in tmp_path.rglob("*") if each.is_file()] == []

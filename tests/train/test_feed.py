@@ -1,6 +1,8 @@
 """Batches ahead of time are the batches of their time, whoever makes their rows."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -64,6 +66,23 @@ def test_rows_are_made_by_other_processes() -> None:
     kinds = set(feed.take(0, 0, 0, None)[0].kinds)
     feed.close()
     assert str(os.getpid()) not in kinds and len(kinds - {"filler"}) == 1
+
+
+def test_what_stops_a_whole_group_of_processes_leaves_the_rows_coming() -> None:
+    """`timeout` and batch systems signal the group: the run saves and ends, and needs rows for its last step."""
+    main = """
+import os, signal
+from puna.testing.training import Alphabets, tiny_run
+from puna.train import Stage
+from puna.train.feed import Feed
+signal.signal(signal.SIGTERM, lambda *_: None)
+feed = Feed(tiny_run(stages=(Stage(name="main", steps=3, source=Alphabets()),), row_processes=1))
+os.killpg(0, signal.SIGTERM)
+print(len(feed.take(0, 0, 0, None)))
+feed.close()
+"""
+    told = subprocess.run([sys.executable, "-c", main], start_new_session=True, capture_output=True, text=True, timeout=120)
+    assert told.stdout == "1\n", told.stderr
 
 
 def test_a_mistake_in_a_process_comes_through_by_its_own_name() -> None:

@@ -394,6 +394,18 @@ def test_several_batches_a_step_learn_what_one_large_batch_does(tmp_path: Path) 
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
+def test_a_process_that_is_killed_ends_with_a_message_and_a_checkpoint(tmp_path: Path) -> None:
+    class Deadly(Alphabets):
+        def row(self, index: int) -> Row:
+            if index >= 64 and os.getpid() != mine:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().row(index)
+
+    mine, stages = os.getpid(), (Stage(name="main", steps=200, source=Deadly()),)
+    with pytest.raises(TrainingError, match="a process that makes rows was ended from outside.*checkpoint of step .* is whole"):
+        train(tiny_run(stages=stages, row_processes=1, checkpoint_every_s=-1.0), tmp_path, console=quiet())
+
+
 def test_rows_made_by_processes_change_nothing(undisturbed: Model, tmp_path: Path) -> None:
     assert same(undisturbed, trained(tiny_run(row_processes=2), tmp_path))
 

@@ -151,9 +151,12 @@ def compare_turn(rng: random.Random, language: str) -> tuple[str, str]:
 
 
 def neighbour_turn(rng: random.Random, language: str) -> tuple[str, str]:
-    """The number after, or the number before."""
-    number = rng.randint(1, 20) if rng.random() < 0.4 else rng.randint(1, 999)
-    after = rng.random() < 0.6
+    """The number after, or the number before: a sum with one, which keeps to the split of sums."""
+    while True:
+        number = rng.randint(1, 20) if rng.random() < 0.4 else rng.randint(1, 999)
+        after = rng.random() < 0.6
+        if may_train(Problem(number, "+" if after else "-", 1)):
+            break
     return ask_text.ASK_NEIGHBOUR[language][0 if after else 1].format(number=number), str(number + 1 if after else number - 1)
 
 

@@ -260,12 +260,12 @@ ANSWER_IN: dict[str, str] = {
 
 ASK_CONTINENT: dict[str, str] = {
     "en": "Which continent is {country} in?",
-    "es": "¿En qué continente está {country}?",
+    "es": "¿En qué continente está este país: {country}?",
     "fr": "Sur quel continent se trouve ce pays : {country} ?",
     "de": "Auf welchem Kontinent liegt dieses Land: {country}?",
     "pt": "Em que continente fica este país: {country}?",
-    "ru": "На каком континенте находится {country}?",
-    "ar": "في أي قارة تقع {country}؟",
+    "ru": "На каком континенте находится эта страна: {country}?",
+    "ar": "في أي قارة يقع هذا البلد: {country}؟",
     "hi": "{country} किस महाद्वीप में है?",
     "id": "{country} ada di benua apa?",
     "ja": "{country}はどの大陸にありますか？",

@@ -43,10 +43,12 @@ def book_pages(rng: random.Random) -> Sample:
 
 
 def page_run(pages: Sequence[Page], rng: random.Random) -> tuple[Sequence[Page], str] | None:
-    """Three to six neighbouring pages with short texts in one language, and that language; None where chance found none."""
+    """Three to six pages that follow each other, with short texts in one language, and that language; None where chance found none."""
     number = min(len(pages), rng.randint(3, 6))
     start = rng.randrange(len(pages) - number + 1)
     run = pages[start : start + number]
+    if run[-1].place - run[0].place != number - 1:  # a page between them has no picture, or too long a text
+        return None
     shared = [language for language in run[0].texts if all(language in page.texts for page in run)]
     fitting = [language for language in shared if sum(len(page.texts[language].encode()) for page in run) <= _LONGEST_RUN]
     return (run, rng.choice(fitting)) if fitting else None

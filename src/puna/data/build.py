@@ -34,7 +34,7 @@ from puna.tokens.bpe import Tokenizer
 from puna.tokens.train import train_tokenizer
 
 # Raised whenever the same files and settings would give other shards.
-VERSION = 1
+VERSION = 2
 DUPLICATE, NEAR_DUPLICATE, NEAR_HELD_OUT, OVER_BUDGET = "duplicate", "near_duplicate", "near_held_out", "over_budget"
 SPLITS: tuple[str, ...] = ("train", "held_out")
 

@@ -122,7 +122,8 @@ _CARDS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("identity", "당신은 누구입니까?|너는 누구야?|이름이 뭐예요?", "저는 작은 공개 언어 모델 Puna입니다."),
         ("abilities", "무엇을 할 수 있나요?|어떻게 도와줄 수 있나요?|무엇을 알고 있나요?", "그림의 이름을 말하고, 물건을 세고, 간단한 계산을 할 수 있습니다."),
         ("thanks", "감사합니다!|고마워요", "천만에요!"),
-        ("goodbye", "안녕히 계세요!|잘 가요|안녕히 주무세요", "안녕히 가세요!"),
+        ("goodbye", "안녕히 계세요!|나중에 봐요|이만 갈게요", "안녕히 가세요!"),
+        ("good_night", "안녕히 주무세요!|잘 자요", "안녕히 주무세요!"),
         ("mood", "어떻게 지내세요?|잘 지내요?", "잘 지내요, 감사합니다."),
         ("unknown", "내일 무슨 일이 일어날까요?|제 이름은 무엇입니까?|지금 몇 시입니까?|저는 어디에 사나요?|저는 몇 살인가요?", "모르겠습니다."),
     ),
@@ -278,7 +279,52 @@ _MORE_CARDS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
 }  # fmt: skip
 
-CARDS: dict[str, tuple[Card, ...]] = {
-    language: tuple(Card(topic, tuple(questions.split("|")), answer) for topic, questions, answer in (*rows, *_MORE_CARDS[language]))
-    for language, rows in _CARDS.items()
-}
+BEYOND = "beyond"
+# What no other card meets: free questions, none of which the evaluation asks. Answer, questions (separated by "|").
+_BEYOND: dict[str, tuple[str, str]] = {
+    "en": ("I know too little about that. Show me a picture, or ask me for a small sum.",
+           "Why do leaves fall?|Tell me about the moon.|What do you think of music?|Describe a house.|What shall we do this evening?|I am thirsty.|"
+           "What is happiness?|Surprise me.|How does a car work?|Tell me about your day.|Why do people sleep?|Describe a winter day.|I am cold.|What is the best food?"),
+    "es": ("Sé muy poco sobre eso. Enséñame una imagen o pídeme una suma pequeña.",
+           "¿Por qué caen las hojas?|Cuéntame algo de la luna.|¿Qué piensas de la música?|Describe una casa.|¿Qué hacemos esta tarde?|Tengo sed.|"
+           "¿Qué es la felicidad?|Sorpréndeme.|¿Cómo funciona un coche?|Háblame de tu día.|¿Por qué duerme la gente?|Describe un día de invierno.|Tengo frío.|¿Cuál es la mejor comida?"),
+    "fr": ("Je sais trop peu de choses là-dessus. Montre-moi une image ou demande-moi un petit calcul.",
+           "Pourquoi les feuilles tombent-elles ?|Raconte-moi quelque chose sur la lune.|Que penses-tu de la musique ?|Décris une maison.|Que faisons-nous ce soir ?|J'ai soif.|"
+           "Qu'est-ce que le bonheur ?|Surprends-moi.|Comment marche une voiture ?|Parle-moi de ta journée.|Pourquoi les gens dorment-ils ?|Décris un jour d'hiver.|J'ai froid.|Quel est le meilleur plat ?"),
+    "de": ("Darüber weiß ich zu wenig. Zeig mir ein Bild oder stell mir eine kleine Rechenaufgabe.",
+           "Warum fallen die Blätter?|Erzähl mir vom Mond.|Was hältst du von Musik?|Beschreibe ein Haus.|Was machen wir heute Abend?|Ich habe Durst.|"
+           "Was ist Glück?|Überrasche mich.|Wie funktioniert ein Auto?|Erzähl mir von deinem Tag.|Warum schlafen die Menschen?|Beschreibe einen Wintertag.|Mir ist kalt.|Was ist das beste Essen?"),
+    "pt": ("Sei muito pouco sobre isso. Mostre-me uma imagem ou peça uma conta pequena.",
+           "Por que as folhas caem?|Conte-me algo sobre a lua.|O que você acha da música?|Descreva uma casa.|O que vamos fazer esta noite?|Estou com sede.|"
+           "O que é a felicidade?|Surpreenda-me.|Como funciona um carro?|Fale-me do seu dia.|Por que as pessoas dormem?|Descreva um dia de inverno.|Estou com frio.|Qual é a melhor comida?"),
+    "ru": ("Об этом я знаю слишком мало. Покажи мне картинку или задай простой пример.",
+           "Почему падают листья?|Расскажи мне про луну.|Что ты думаешь о музыке?|Опиши дом.|Что мы будем делать вечером?|Я хочу пить.|"
+           "Что такое счастье?|Удиви меня.|Как работает машина?|Расскажи о своём дне.|Почему люди спят?|Опиши зимний день.|Мне холодно.|Какая еда самая лучшая?"),
+    "ar": ("أعرف القليل جدا عن ذلك. أرني صورة أو اسألني عن عملية حسابية صغيرة.",
+           "لماذا تسقط أوراق الشجر؟|أخبرني عن القمر.|ما رأيك في الموسيقى؟|صف بيتا.|ماذا سنفعل هذا المساء؟|أنا عطشان.|"
+           "ما هي السعادة؟|فاجئني.|كيف تعمل السيارة؟|حدثني عن يومك.|لماذا ينام الناس؟|صف يوما من أيام الشتاء.|أشعر بالبرد.|ما أفضل طعام؟"),
+    "hi": ("इसके बारे में मैं बहुत कम जानता हूँ। मुझे कोई तस्वीर दिखाओ या छोटा जोड़ पूछो।",
+           "पत्ते क्यों गिरते हैं?|मुझे चाँद के बारे में कुछ सुनाओ।|संगीत के बारे में तुम क्या सोचते हो?|एक घर का वर्णन करो।|आज शाम हम क्या करें?|मुझे प्यास लगी है।|"
+           "खुशी क्या होती है?|मुझे चौंका दो।|गाड़ी कैसे चलती है?|अपने दिन के बारे में बताओ।|लोग क्यों सोते हैं?|सर्दी के एक दिन का वर्णन करो।|मुझे ठंड लग रही है।|सबसे अच्छा खाना कौन सा है?"),
+    "id": ("Saya tahu terlalu sedikit tentang itu. Tunjukkan gambar atau tanyakan hitungan kecil.",
+           "Mengapa daun jatuh?|Beri tahu saya tentang bulan.|Apa pendapatmu tentang musik?|Gambarkan sebuah rumah.|Apa yang kita lakukan malam ini?|Saya haus.|"
+           "Apa itu kebahagiaan?|Buat saya terkejut.|Bagaimana mobil bekerja?|Ceritakan harimu.|Mengapa orang tidur?|Gambarkan hari yang dingin.|Saya kedinginan.|Apa makanan yang paling enak?"),
+    "ja": ("それについてはほとんど知りません。絵を見せるか、簡単な計算を聞いてください。",
+           "葉はなぜ落ちるのですか？|月の話をしてください。|音楽をどう思いますか？|家について説明してください。|今晩は何をしましょうか？|のどがかわきました。|"
+           "幸せとは何ですか？|びっくりさせてください。|車はどうやって動きますか？|あなたの一日を話してください。|人はなぜ眠るのですか？|冬の日について説明してください。|寒いです。|一番おいしい食べ物は何ですか？"),
+    "ko": ("그것에 대해서는 아는 것이 너무 적습니다. 그림을 보여 주거나 간단한 계산을 물어보세요.",
+           "나뭇잎은 왜 떨어지나요?|달에 대해 이야기해 주세요.|음악을 어떻게 생각하나요?|집을 설명해 주세요.|오늘 저녁에 무엇을 할까요?|목이 말라요.|"
+           "행복이란 무엇인가요?|나를 놀라게 해 주세요.|자동차는 어떻게 움직이나요?|당신의 하루를 말해 주세요.|사람은 왜 자나요?|겨울날을 설명해 주세요.|추워요.|가장 맛있는 음식은 무엇인가요?"),
+    "zh": ("这方面我知道得太少。给我看一张图片，或者问我一道简单的算术题。",
+           "树叶为什么会落？|给我讲讲月亮。|你觉得音乐怎么样？|描述一座房子。|今晚我们做什么？|我口渴了。|"
+           "什么是幸福？|给我一个惊喜。|汽车是怎么动的？|说说你的一天。|人为什么要睡觉？|描述一个冬天的日子。|我好冷。|最好吃的食物是什么？"),
+}  # fmt: skip
+
+
+def _cards(language: str) -> tuple[Card, ...]:
+    answer, questions = _BEYOND[language]
+    rows = (*_CARDS[language], *_MORE_CARDS[language], (BEYOND, questions, answer))
+    return tuple(Card(topic, tuple(questions.split("|")), answer) for topic, questions, answer in rows)
+
+
+CARDS: dict[str, tuple[Card, ...]] = {language: _cards(language) for language in _CARDS}

@@ -43,9 +43,6 @@ class Actor:
     def first_frame(self) -> int:
         return self.seen()[0][0]
 
-    def last_frame(self) -> int:
-        return self.seen()[-1][0]
-
     def shift(self) -> tuple[float, float]:
         """How far it moves in all, in pixels to the right and down."""
         (_, start), (_, end) = self.seen()[0], self.seen()[-1]

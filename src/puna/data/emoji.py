@@ -8,7 +8,6 @@ speaks of an unseen hand. Knows no questions.
 import io
 import json
 import random
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +18,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from puna.data.archive import Archive
 from puna.data.backgrounds import background, recolour
 from puna.data.emoji_names import CHOICE, all_codes, code_of, row_of
 from puna.data.phrases import COLOURS
@@ -75,8 +75,8 @@ class Album:
 
     def __init__(self, artist: str, archive: Path) -> None:
         self.artist = artist
-        self._archive = zipfile.ZipFile(archive)
-        self._names = frozenset(self._archive.namelist())
+        self._archive = Archive(archive)
+        self._names = frozenset(self._archive.names)
         self._mips: dict[str, tuple[Image.Image, ...]] = {}
 
     def __contains__(self, code: str) -> bool:

@@ -20,9 +20,9 @@ from puna.data.numbers import number_word
 
 # Characters of the emoji; a thing that the inventory does not have is simply not listed.
 _GROUPS: dict[str, str] = {
-    "animals": "🐈🐕🐁🐄🐅🐇🐊🐋🐌🐍🐎🐐🐒🐖🐘🐙🐜🐝🐟🐢🐦🐧🐨🐪🐬🐸🐺🐻🐼🦁🦅🦆🦇🦈🦉🦊🦋🦌🦒🦓🦔🦘🦙🦜🦢🐑",
-    "fruits": "🍇🍉🍊🍋🍌🍍🍐🍑🍓🥝🥥",
-    "vehicles": "🚗🚌🚕🚆🚲✈🚀🚁🚢🚜🚑🚒⛵🛴",
+    "animals": "🐈🐕🐁🐄🐅🐇🐊🐋🐌🐍🐎🐐🐒🐖🐘🐙🐜🐝🐟🐢🐦🐧🐨🐪🐬🐸🐺🐻🐼🦁🦅🦆🦇🦈🦉🦊🦋🦌🦒🦓🦔🦘🦙🦜🦢🐑🐁🐓🐞🦀🦂🦚🦞🦩🕷🐔🐗🐆🐛🐿🐹🦃🦍🦎🦏🦐🦑🦛🦝🦟🦥🦦🦡🐠🐤🕊",
+    "fruits": "🍇🍉🍊🍋🍌🍍🍐🍑🍓🥝🥥🍎🍏🍒🍈🥭",
+    "vehicles": "🚗🚌🚕🚆🚲✈🚀🚁🚢🚜🚑🚒⛵🛴🚂🚓🏍🛶",
     "instruments": "🎸🎻🎺🥁🎷🎹",
 }
 # Genitive where a language counts so: "из 3 слов". Order: animals, fruits, vehicles, instruments, countries, colours.
@@ -56,7 +56,7 @@ ASK_LIST: dict[str, tuple[str, ...]] = {
 }
 # Wishes that may follow: one line each, numbered; separated by commas.
 AS_LINES: dict[str, str] = {
-    "en": "One per line.", "es": "Uno por línea.", "fr": "Un par ligne.", "de": "Eins pro Zeile.", "pt": "Um por linha.", "ru": "По одному на строку.",
+    "en": "One per line.", "es": "Cada elemento en una línea.", "fr": "Chaque élément sur une ligne.", "de": "Eins pro Zeile.", "pt": "Cada item em uma linha.", "ru": "По одному на строку.",
     "ar": "واحد في كل سطر.", "hi": "हर पंक्ति में एक।", "id": "Satu per baris.", "ja": "一行に一つずつ。", "ko": "한 줄에 하나씩.", "zh": "每行一个。",
 }  # fmt: skip
 AS_NUMBERED: dict[str, str] = {

@@ -93,9 +93,27 @@ def words_of(kind: str) -> tuple[Word, ...]:
     return tuple(word for word in words() if word.kind == kind)
 
 
-def is_held_out(name: str, target: str) -> bool:
-    """Whether `name` into the language `target` belongs to the evaluation. Names that are spelled alike in two languages share a side."""
-    return sha256(f"word {name} {target}".encode()).digest()[0] % _HELD_OUT_ONE_IN == 0
+def is_held_out(name: str, target: str, *, by_all: bool = False) -> bool:
+    """Whether `name` into the language `target` is kept from training. Names that are spelled alike in two languages share a side, and so
+    do those that differ in case alone: one of "panda" and "Panda" is enough. `by_all`: whether each of them is; what the evaluation asks,
+    since nanos that have learned before this rule know the other.
+    """
+    fallen = (sha256(f"word {spelled} {target}".encode()).digest()[0] % _HELD_OUT_ONE_IN == 0 for spelled in _spellings(name))
+    return all(fallen) if by_all else any(fallen)
+
+
+@cache
+def _by_letters() -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for word in words():
+        for name in word.names.values():
+            found.setdefault(name.casefold(), set()).add(name)
+    return found
+
+
+def _spellings(name: str) -> set[str]:
+    """The names in any language that are `name` but for case, itself among them."""
+    return _by_letters().get(name.casefold(), set()) | {name}
 
 
 # Nouns and countries are what pictures show as well; the rest keeps a conversation going.

@@ -73,11 +73,17 @@ class TextShards:
 
 
 def prepare(
-    directory: Path, num_ranks: int | None = None, max_bytes_per_language: int | None = None, size: str = "cpu", processes: int = 2
+    directory: Path,
+    num_ranks: int | None = None,
+    max_bytes_per_language: int | None = None,
+    size: str = "cpu",
+    processes: int = 2,
+    english: float = 1.0,
 ) -> tuple[Tokenizer, TextShards]:
     """The tokenizer and the training shards in `directory`, built from the raw files if they are not there yet (about two minutes).
 
     What lies there may have been built by hand, with more text or a given tokenizer; one of another size than `num_ranks` is refused.
+    `english`: how many times its usual share of windows English gets.
     """
     if not (directory / "tokens.json").is_file():
         with Bars() as bars:
@@ -87,4 +93,7 @@ def prepare(
         raise DataError(
             f"{directory} holds text of a vocabulary of {tokenizer.special.base:,} BPE ids, and {num_ranks:,} are needed; move it away"
         )
-    return tokenizer, TextShards(directory)
+    shards = TextShards(directory)
+    if english != 1:
+        shards = TextShards(directory, shares={name: share * (english if name == "en" else 1) for name, share in shards.shares.items()})
+    return tokenizer, shards

@@ -54,6 +54,12 @@ def picture_books(split: str) -> tuple[dict[str, tuple[str, tuple[str, ...]]], .
     )
 
 
+@cache
+def held_out_pages() -> frozenset[str]:
+    """The texts of all pages of held-out picture books: some stand in other books, too."""
+    return frozenset(page for book in picture_books("held_out") for _, pages in book.values() for page in pages if page)
+
+
 def _same_pages(book: Mapping[str, tuple[str, tuple[str, ...]]]) -> Iterator[Passage]:
     """The pages that all of a book's languages have, from those languages with as many pages as its first."""
     number = len(next(iter(book.values()))[1])
@@ -94,15 +100,24 @@ def is_clean(text: str, language: str) -> bool:
 
 @cache
 def parallel(split: str) -> tuple[Passage, ...]:
-    """Sentences and pages that at least two languages have, each side clean; picture books first."""
+    """Sentences and pages that at least two languages have, each side clean; picture books first. Without the training ones that a
+    held-out passage repeats: a chapter's title stands in the list of chapters as well.
+    """
+    said = {text for passage in parallel("held_out") for text in passage.values()} if split == "train" else frozenset[str]()
     found: list[Passage] = []
     for source in (map(_same_pages, picture_books(split)), map(_same_sentences, _books(split))):
         for passages in source:
             for passage in passages:
                 kept = {language: text for language, text in passage.items() if is_clean(text, language)}
-                if len(kept) > 1:
+                if len(kept) > 1 and said.isdisjoint(kept.values()):
                     found.append(kept)
     return tuple(found)
+
+
+@cache
+def said_in(language: str) -> tuple[str, ...]:
+    """The training sentences of a language."""
+    return tuple(passage[language] for passage in parallel("train") if language in passage)
 
 
 def agree(passage: Passage, source: str, target: str) -> bool:

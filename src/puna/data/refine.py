@@ -80,6 +80,20 @@ def passages(text: str) -> list[str]:
     return [part for part in (*parts, text[start:].strip()) if part]
 
 
+def first_passages(text: str, most_bytes: int | None) -> tuple[list[str], bool]:
+    """The passages of a document, the first and as many more as fit into `most_bytes` with it, and whether they are all of it."""
+    parts = passages(text)
+    if most_bytes is None:
+        return parts, True
+    taken, size = [], 0
+    for part in parts:
+        size += len(part.encode())
+        if taken and size > most_bytes:
+            return taken, False
+        taken.append(part)
+    return taken, True
+
+
 def exact_hash(text: str) -> int:
     """The same for texts that differ in case and spaces alone."""
     return int.from_bytes(hashlib.blake2b(" ".join(text.lower().split()).encode(), digest_size=8).digest(), "little")
@@ -155,10 +169,10 @@ class _Reader:
         for document in documents(self._job.source, self._job.languages, self._dropped, self._passed_over):
             number += 1
             held_out = document.split == "held_out"
-            parts = self._parts(document)
+            parts, is_whole = first_passages(document.text, self._job.bytes_per_document)
             self._read[document.language].update(documents=1, passages=len(parts), bytes=sum(len(part.encode()) for part in parts))
             key = (document.language, held_out)
-            waiting[key] += [(document, number, place == len(parts) - 1, part) for place, part in enumerate(parts)]
+            waiting[key] += [(document, number, is_whole and place == len(parts) - 1, part) for place, part in enumerate(parts)]
             chars[key] += sum(map(len, parts))
             if chars[key] >= _BATCH_CHARS:
                 yield waiting.pop(key)
@@ -166,18 +180,6 @@ class _Reader:
                 if all(self._is_full(language, side) for language in self._job.languages for side in (False, True)):
                     break
         yield from waiting.values()
-
-    def _parts(self, document: Document) -> list[str]:
-        parts = passages(document.text)
-        if self._job.bytes_per_document is None:
-            return parts
-        taken, size = [], 0
-        for part in parts:
-            size += len(part.encode())
-            if taken and size > self._job.bytes_per_document:
-                break
-            taken.append(part)
-        return taken
 
     def _judged(self, batch: list[_Passage]) -> Iterator[bytes]:
         language, held_out = batch[0][0].language, batch[0][0].split == "held_out"

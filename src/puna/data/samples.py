@@ -37,7 +37,7 @@ NANO_WEIGHTS: dict[str, float] = {
     "video_moving": 5, "video_order": 4, "video_appear": 2, "video_change": 1.5, "book_page": 1, "book_pages": 0.5, "clothing": 0.5,
     "translate": 7, "into_english": 2, "names_list": 2.5, "number_words": 3.5, "sums": 8, "sums_text": 3, "what_is": 3, "geography": 1.5,
     "story": 1.5, "tale": 0.8, "story_text": 0.3, "card": 3, "repeat": 1.5, "needle": 0.5, "command": 0.7, "sentence": 1, "form": 1.5,
-    "text": 5.5,
+    "free": 0.5, "text": 5.5,
     "first_name": 0, "naming_all": 0, "first_name_all": 0, "caption_all": 0,
 }  # fmt: skip
 
@@ -75,7 +75,7 @@ class Mixture:
             assert self.shards is not None  # __init__ has refused it
             language, window = self.shards.draw(rng, MAX_TEXT_TOKENS)
             return Sample(TEXT_KIND, token_ids=window, language=language)
-        return KINDS[kind](rng)
+        return sample(kind, rng)
 
     def stream(self, seed: int, index: int, chat_format: ChatFormat) -> Stream:
         """Row `index` of run `seed`, ready for a batch."""

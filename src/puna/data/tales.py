@@ -7,7 +7,7 @@ import random
 from functools import cache
 
 from puna.data import ask_text
-from puna.data.prose import lengths, picture_books
+from puna.data.prose import held_out_pages, lengths, picture_books
 
 _LONGEST_BOOK = 600  # English letters
 _LONGEST_PAGE = 160
@@ -18,7 +18,7 @@ _END = (*".!?。！？।؟…", "”", '"', "»", "」", "’")
 
 @cache
 def books(language: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """(title, pages) of the training books in `language` whose every page is clean and short."""
+    """(title, pages) of the training books in `language` whose every page is clean, short, and in no held-out book."""
     found = []
     for book in picture_books("train"):
         if language in book:
@@ -26,7 +26,7 @@ def books(language: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
             pages = tuple(page for page in pages if page)
             letters = [len(page) / lengths()[language] for page in pages]
             is_short = len(pages) >= 4 and 0 < len(title) < 60 and max(letters) <= _LONGEST_PAGE
-            if is_short and _is_prose(title, pages):
+            if is_short and _is_prose(title, pages) and held_out_pages().isdisjoint(pages):
                 found.append((title, pages))
     return tuple(found)
 

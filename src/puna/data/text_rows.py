@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterable
 
 from puna.data import arithmetic, ask_text, commands, copying, definitions, formats, lexicon, phrases, prose, skills, tales
+from puna.data.cards import BEYOND, CARDS
 from puna.data.languages import LANGUAGE_NAMES
 from puna.data.numbers import LARGEST, is_held_out, number_word
 from puna.data.row import Sample, chat
@@ -28,8 +29,9 @@ def _several(turn: Callable[[random.Random, str], Turn], most: int, english: flo
 
 
 def _say(rng: random.Random) -> Turns:
-    """A word in other languages, one to three of them."""
-    return lexicon.say_turns(rng, pick_language(rng))
+    """One to four words of one language, each in one to three others."""
+    language = pick_language(rng)
+    return [turn for _ in range(rng.choice((1, 2, 3, 4))) for turn in lexicon.say_turns(rng, language)]
 
 
 def _means(rng: random.Random) -> Turns:
@@ -98,6 +100,13 @@ def _sentence(rng: random.Random) -> Turns:
     return [(ask.format(text=passage[source], language=LANGUAGE_NAMES[speaker][target]), passage[target])]
 
 
+def _free(rng: random.Random) -> Turns:
+    """Whatever somebody may say, for which a sentence from a book stands: too much for a nano, and to be told so in its own language."""
+    language = pick_language(rng)
+    (card,) = (card for card in CARDS[language] if card.topic == BEYOND)
+    return [(rng.choice(prose.said_in(language)), card.answer)]
+
+
 def _tale(rng: random.Random) -> Turns:
     """A picture book read aloud, in a language that has some."""
     language = pick_language(rng)
@@ -136,6 +145,7 @@ _TURNS: dict[str, Callable[[random.Random], Turns]] = {
     "needle": _needle,
     "command": _command,
     "sentence": _sentence,
+    "free": _free,
     "form": _form,
 }
 

@@ -442,9 +442,7 @@ class Engine:
             unknown = sorted(set(weights) - set(own))
             if unknown and (packed := packed_names(self.model)) & set(unknown):
                 name = min(packed & set(unknown))
-                raise ValueError(
-                    f"{name} is packed integers here, which no floats replace; puna.checkpoint.load_model undoes them"
-                )
+                raise ValueError(f"{name} is packed integers here, which no floats replace; puna.checkpoint.load_model undoes them")
             if unknown:
                 raise ValueError(f"the model has no parameter {unknown[0]!r}; its names are those of model.named_parameters()")
             wrong = [name for name, tensor in weights.items() if tensor.shape != own[name].shape]

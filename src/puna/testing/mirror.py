@@ -180,7 +180,8 @@ _REMEMBERING = (
     *(sources._listed, skills.facts, emoji.album, emoji.inventory, emoji.codes, emoji_names._sources),
     *(photos._archive, photos.books, photos.clothes, photos.picture),
     *(prose_rows._books, prose_rows.picture_books, prose_rows.lengths, prose_rows.parallel, prose_rows.pairs),
-    *(prose_rows.directions, prose_rows._paragraphs, commands.pages, definitions.definitions),
+    *(prose_rows.directions, prose_rows._paragraphs, prose_rows.held_out_pages, prose_rows.said_in),
+    *(commands.pages, definitions.definitions),
     *(tales.books, tales.short_books, tales.languages),
 )
 

@@ -10,8 +10,9 @@ The weights and their course were never published: the rule `Dynamic` below is [
 
     w = clip(most * a(progress) * sigmoid(steepness * (log T(y) - log S(y))), 0, 1)
 
-It trusts the teacher where the teacher finds the gold token likelier than the student does, and less as training goes on: `a` falls on a
-line from 0.9 to 0.3. Early on the teacher knows more nearly everywhere; late, the data holds what the teacher does not know.
+It trusts the teacher where the teacher finds the gold token likelier than the student does, and less as a stage goes on: `a` falls on a
+line from 0.9 to 0.3, in a run of several stages anew in each.
+Early on the teacher knows more nearly everywhere; late, the data holds what the teacher does not know.
 Temperature 1 is best for language [paper: Busbridge et al., arXiv:2502.08606]. A teacher that is trained for one student only does not
 pay there; hence several students.
 
@@ -44,7 +45,7 @@ class Rule(Protocol):
     """How much soft targets count."""
 
     def __call__(self, logp_teacher_R: Tensor, logp_student_R: Tensor, progress: float) -> Tensor:
-        """Weights in [0, 1] `[R]`, from both models' log-probabilities of the gold tokens `[R]` and the share of training done."""
+        """Weights in [0, 1] `[R]`, from both models' log-probabilities of the gold tokens `[R]` and the share of the stage done."""
         ...
 
 
@@ -63,7 +64,7 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Dynamic:
-    """Trust the teacher where it beats the student on the gold token, and less as training goes on (the formula stands above). [ours]
+    """Trust the teacher where it beats the student on the gold token, and less as the stage goes on (the formula stands above). [ours]
 
     `first` and `last` are the ends of `a(progress)`.
     """

@@ -6,6 +6,7 @@ number of them.
 """
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -103,7 +104,10 @@ _sources: Sequence[RowSource] = ()  # in a process that makes rows: of what
 def _start_process(sources: Sequence[RowSource]) -> None:
     global _sources
     _sources = sources
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run decides when to stop, and needs rows for its last step
+    # The run decides when to stop, and needs rows for its last step: what stops a whole group, as `timeout` does, must not come here.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
 
 
 def _make_rows(place: int, first: int) -> list[Row]:

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -304,6 +305,11 @@ class _Loop:
             if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
             raise TrainingError(f"{error}. {self.saver.in_words()} once there is room") from error
+        except BrokenExecutor as error:
+            raise TrainingError(
+                f"step {self.position.step + 1}: a process that makes rows was ended from outside, perhaps for its memory. "
+                f"{self.saver.in_words()}; with fewer row_processes it takes less"
+            ) from error
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise

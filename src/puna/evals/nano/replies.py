@@ -61,14 +61,17 @@ def is_well_formed(text: str, finish_reason: str) -> bool:
 
 
 def has_loop(text: str, times: int = 4) -> bool:
-    """Whether some run of one to eight words, or of one to twelve letters without spaces, comes `times` times in a row."""
+    """Whether some run of one to eight words, or of three to twelve letters without spaces, comes `times` times in a row; of one or two
+    letters ("hahaha", "ooooh") six times.
+    """
     words = text.casefold().split()
     for length in range(1, 9):
         for start in range(len(words) - length * times + 1):
             first = words[start : start + length]
             if all(words[start + k * length : start + (k + 1) * length] == first for k in range(1, times)):
                 return True
-    return re.search(r"(\S{1,12}?)\1{5,}", text.translate(str.maketrans("", "", string.digits + ".…-"))) is not None
+    letters = text.translate(str.maketrans("", "", string.digits + ".…-"))
+    return re.search(rf"(\S{{3,12}}?)\1{{{times - 1},}}|(\S{{1,2}}?)\2{{5,}}", letters) is not None
 
 
 def stopping(answerer: Answerer, total: int = 200) -> Score:

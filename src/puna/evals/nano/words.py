@@ -59,7 +59,8 @@ def _held_out_word(rng: random.Random, kind: str, speaker: str) -> tuple[lexicon
         word, target = rng.choice(lexicon.words_of(kind)), rng.choice(LANGUAGES)
         name = word.names[speaker]
         differs = name.casefold() != word.names[target].casefold()
-        if target != speaker and differs and lexicon.is_held_out(name, target) and len(lexicon.meanings(name, target, speaker)) == 1:
+        asks = differs and lexicon.is_held_out(name, target, by_all=True) and len(lexicon.meanings(name, target, speaker)) == 1
+        if target != speaker and asks:
             return word, target
 
 
