@@ -306,6 +306,7 @@ def run_of(
         device=size.device,
         row_processes=size.row_processes,
         on_spike="skip",
+        log_every=1 if 0 < timing.steps < 100 else 10,  # of so few each stage is to have a line
         prepare=prepare,
         stages=stages,
     )

@@ -9,7 +9,7 @@ takes the same road in a minute on a toy mirror (`python -m puna.testing.mirror 
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,30 +37,45 @@ SPEEDRUN_SIZES: dict[str, Size] = {"cpu": _CPU, "micro": _MICRO}
 
 # Held-out questions at the end: the card's task, and the share of its questions.
 QUESTIONS: dict[str, float] = {"naming": 0.5, "counting": 0.5, "video-way": 0.5, "sums": 0.3, "stopping": 0.1}
+# What each phase gave where it was measured: docs/log.md says on which machine. Another's speed changes it.
+EXPECTED: dict[str, str] = {}
 
 
 class Watch:
-    """Prints a line per phase: minutes since the start, minutes of the phase, what came out."""
+    """Prints a line per phase: minutes since the start, minutes of the phase, what came out, what was expected of it."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, console: Console, expected: Mapping[str, str]) -> None:
+        self.console, self.expected = console, expected
         self.started = self.last = time.monotonic()
         self.lines: list[dict[str, Any]] = []
 
     def line(self, phase: str, outcome: str) -> None:
         now = time.monotonic()
-        self.console.print(f"{(now - self.started) / 60:5.1f} min  {phase:<12} {(now - self.last) / 60:5.1f} min  {outcome}")
-        self.lines.append({"phase": phase, "minutes": round((now - self.last) / 60, 2), "outcome": outcome})
+        self._print(phase, (now - self.last) / 60, outcome)
         self.last = now
+
+    def stages(self, log: Path) -> None:
+        """A line for each stage of the training that wrote `log`."""
+        records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        ends = {record["stage"]: record for record in records}
+        begins = [0.0, *(record["seconds"] for record in ends.values())]
+        for begin, (stage, record) in zip(begins, ends.items(), strict=False):
+            self._print(stage, (record["seconds"] - begin) / 60, f"step {record['step']}, loss {record['loss']:.2f}")
+
+    def _print(self, phase: str, minutes: float, outcome: str) -> None:
+        since = (time.monotonic() - self.started) / 60
+        expected = f"  (expected: {self.expected[phase]})" if phase in self.expected else ""
+        self.console.print(f"{since:5.1f} min  {phase:<12} {minutes:5.1f} min  {outcome}{expected}", highlight=False)
+        self.lines.append({"phase": phase, "minutes": round(minutes, 2), "outcome": outcome, "expected": self.expected.get(phase)})
 
 
 def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome | None:
     """All phases; the model ends in `out/scout-nano`, the lines in `out/speedrun.json`. With `resume`, finished phases are passed over.
     The outcome of a training that was stopped, None if all phases were done.
     """
-    watch = Watch(Console(stderr=True))
     overrides = dict(overrides)
     size = choose("size", SPEEDRUN_SIZES, overrides, "cpu")
+    watch = Watch(Console(stderr=True), EXPECTED if size is _CPU else {})
     defaults = {name: getattr(size, name) for name in ("see_steps", "see_minutes", "student_minutes", "tokens_per_batch")}
     settings = with_overrides(defaults | {"student_steps": _MICRO_STEPS if size is _MICRO else 0}, overrides)
     size = replace(size, tokens_per_batch=settings["tokens_per_batch"])
@@ -85,6 +100,7 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome | None:
         if not trained.finished:
             return trained
         save_whole(trained.model, hf, tokenizer)
+        watch.stages(out / "run" / "log.jsonl")
         tokens = trained.position.step * run.tokens_per_step
         watch.line("train", f"{tokens / 1e6:.1f} M tokens, {tokens / max(1.0, trained.position.seconds):,.0f} a second")
     ask(puna.load(str(hf)), watch.line)
