@@ -1,10 +1,12 @@
 """For the benchmarks with peers: a tiny model, and programs that answer as llama.cpp's do, with made-up figures."""
 
+import importlib.util
 import runpy
 import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -46,6 +48,18 @@ from conversion.base import TextModel
 assert TextModel().get_vocab_base_pre(None) == "llama4"
 open(sys.argv[sys.argv.index("--outfile") + 1], "w").write("GGUF")
 """
+
+
+@pytest.fixture(scope="module")
+def bench(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
+    """The program of benchmarks/ that the test module names as `BENCHMARK`, as a module."""
+    name = request.module.BENCHMARK
+    spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", BENCHMARKS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,6 @@
 """The memory benchmark at sizes of a few tokens: promises are kept there too, and one that is not ends with exit code 1."""
 
-import importlib.util
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,18 +13,8 @@ from puna.engine import Engine, Plan, Settings
 from puna.model import Model
 from puna.testing.models import tiny_config, tiny_model
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "memory.py"
+BENCHMARK = "memory"
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="resident memory is read from /proc, which is Linux's")
-
-
-@pytest.fixture(scope="module")
-def bench() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("benchmarks_memory", PATH)
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
 
 
 @pytest.fixture(scope="module")

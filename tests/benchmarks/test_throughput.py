@@ -1,11 +1,7 @@
 """The throughput benchmark at sizes of a few tokens: every section runs, measures what it says, and ends with one JSON line."""
 
-import importlib.util
 import json
 import math
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,17 +13,7 @@ from puna.model import Model
 from puna.stream import Stream
 from puna.testing.models import tiny_config, tiny_model
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "throughput.py"
-
-
-@pytest.fixture(scope="module")
-def bench() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("benchmarks_throughput", PATH)
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+BENCHMARK = "throughput"
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -19,6 +19,7 @@ from puna.checkpoint.shards import INDEX_FILE, SINGLE_FILE, ShardedTensors
 from puna.model import Batch, Model
 from puna.presets import preset
 from puna.stream import Stream
+from puna.testing.checkpoints import edit, message_of
 from puna.testing.models import tiny_config, tiny_model
 
 SCHEMES = [INT8, Scheme(8, 8), Scheme(4), Scheme(4, 8)]
@@ -69,21 +70,6 @@ def changed(place: str = "", **changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     return save_model(tiny_model(tiny_config(vision=None)), tmp_path / "int8", storage="int8")
-
-
-def edit(directory: Path, **changes: Tensor | None) -> None:
-    tensors = load_file(directory / SINGLE_FILE)
-    for name, tensor in changes.items():
-        tensors.pop(name, None)
-        if tensor is not None:
-            tensors[name] = tensor
-    save_file(tensors, directory / SINGLE_FILE)
-
-
-def message_of(directory: Path) -> str:
-    with pytest.raises(CheckpointError) as error:
-        load_model(directory, "float32")
-    return str(error.value)
 
 
 def logits(model: Model) -> Tensor:

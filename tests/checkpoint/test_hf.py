@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers.models.llama4.modeling_llama4 import Llama4ForCausalLM, Llama4ForConditionalGeneration
 
@@ -15,6 +14,7 @@ from puna.checkpoint.shards import INDEX_FILE, SINGLE_FILE, ShardedTensors
 from puna.model import Batch, Model
 from puna.presets import preset
 from puna.stream import Stream
+from puna.testing.checkpoints import edit, message_of
 from puna.testing.hf_models import SCALED_ROPE, hf_logits, hf_text_model, hf_vision_model, save_hf
 from puna.testing.models import tiny_config, tiny_model
 from puna.testing.tokenizer import byte_tokenizer
@@ -167,21 +167,6 @@ def test_a_steered_router_is_not_saved(tmp_path: Path) -> None:
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     return save_model(tiny_model(tiny_config(vision=None)), tmp_path / "model", storage="fp32")
-
-
-def edit(directory: Path, **changes: Tensor | None) -> None:
-    tensors = load_file(directory / SINGLE_FILE)
-    for name, tensor in changes.items():
-        tensors.pop(name, None)
-        if tensor is not None:
-            tensors[name] = tensor
-    save_file(tensors, directory / SINGLE_FILE)
-
-
-def message_of(directory: Path) -> str:
-    with pytest.raises(CheckpointError) as error:
-        load_model(directory, "float32")
-    return str(error.value)
 
 
 def test_a_wrong_shape_is_named_with_both_shapes(saved: Path) -> None:
