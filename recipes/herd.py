@@ -23,8 +23,8 @@ directory, int8 or bf16, of the same tokenizer) are what NAME begins from, its o
 tower stays as it is, unless `--set see_steps=N` lets it learn on; then the decoder meets it as a new one. `--set place_steps=N` teaches
 towers that stay where their rows stand, if they had dropped that.
 
-About 60 % of the tokens go to four skills and video: naming things in 12 languages, counting and placing, what simple things are, sums and
-number words. Every number below is [ours].
+Over half of the tokens go to four skills and video: naming things in 12 languages, counting and placing, what simple things are, sums and
+number words. A quarter is prose. Every number below is [ours].
 """
 
 import shutil
@@ -354,9 +354,11 @@ def main(out: Path, resume: bool, overrides: dict[str, str]) -> Outcome | None:
         done("the tower sees")
     teacher: Model | None = None
     for phase, configs in phases:
-        missing, run_folder = [name for name in configs if not (out / name / "config.json").is_file()], out / f"{'-'.join(configs)}-run"
+        missing = [name for name in configs if not (out / name / "config.json").is_file()]
         if missing:
-            if len(missing) < len(configs) and not has_state(run_folder / "state"):  # else: killed between saving one and the next
+            run_folder = out / f"{'-'.join(configs)}-run"
+            # With a state, the run was killed between saving one model and the next.
+            if len(missing) < len(configs) and not has_state(run_folder / "state"):
                 raise RecipeError(f"{out} has some of {', '.join(configs)} already; train {missing[0]} alone, or move those away")
             timing = Timing(settings[f"{phase}_minutes"], settings[f"{phase}_steps"], settings["first_stage"], lr)
             run = run_of(configs, timing, tower, begun, material, teacher)

@@ -65,7 +65,7 @@ class Watch:
     def _print(self, phase: str, minutes: float, outcome: str) -> None:
         since = (time.monotonic() - self.started) / 60
         expected = f"  (expected: {self.expected[phase]})" if phase in self.expected else ""
-        self.console.print(f"{since:5.1f} min  {phase:<12} {minutes:5.1f} min  {outcome}{expected}", highlight=False)
+        self.console.print(f"{since:5.1f} min  {phase:<12} {minutes:5.1f} min  {outcome}{expected}", highlight=False, soft_wrap=True)
         self.lines.append({"phase": phase, "minutes": round(minutes, 2), "outcome": outcome, "expected": self.expected.get(phase)})
 
 

@@ -11,10 +11,9 @@ The weights and their course were never published: the rule `Dynamic` below is [
     w = clip(most * a(progress) * sigmoid(steepness * (log T(y) - log S(y))), 0, 1)
 
 It trusts the teacher where the teacher finds the gold token likelier than the student does, and less as a stage goes on: `a` falls on a
-line from 0.9 to 0.3, in a run of several stages anew in each.
-Early on the teacher knows more nearly everywhere; late, the data holds what the teacher does not know.
-Temperature 1 is best for language [paper: Busbridge et al., arXiv:2502.08606]. A teacher that is trained for one student only does not
-pay there; hence several students.
+line from 0.9 to 0.3, in a run of several stages anew in each. Early on the teacher knows more nearly everywhere; late, the data holds what
+the teacher does not know. Temperature 1 is best for language [paper: Busbridge et al., arXiv:2502.08606]. A teacher that is trained for one
+student only does not pay there; hence several students.
 
 In the chunked loss (`puna.model.loss`) the teacher's logits of a chunk are made once and serve each student in turn. The gradient of a
 student's logits is p_S - (1 - w) * onehot(y) - w * p_T: soft targets are just another target, at the price of one product with the
