@@ -57,7 +57,7 @@ schemathesis: $(VENV)/.ready-test
 bench: $(VENV)/.ready-test
 	$(BIN)/python benchmarks/train_step.py
 
-# From raw files (in PUNA_DATA_MIRROR) to a nano that talks and sees, made for 40 minutes of two cores.
+# From raw files (in PUNA_DATA_MIRROR) to a nano that talks and sees a little, in under 40 minutes of two cores.
 speedrun: RUN = runs/speedrun$(if $(SIZE),-$(SIZE))
 speedrun: setup
 	$(BIN)/puna train recipes/speedrun.py --out $(RUN) $(if $(SIZE),--set size=$(SIZE)) $(if $(filter-out %/changes.json,$(wildcard $(RUN)/*)),--resume)
