@@ -1,5 +1,5 @@
-"""From raw files to a nano that talks and sees a little, on two cores, in under 40 minutes: `make speedrun`. At most 13 for the tower and 20
-for the rest; where products run in bf16 it took 25 in all.
+"""From raw files to a nano that talks and sees a little, on two cores, in under 40 minutes: `make speedrun`. At most 13 for the tower and
+20 for the rest; where products run in bf16 it took 25 in all.
 
     PUNA_DATA_MIRROR=DIR puna train recipes/speedrun.py --out runs/speedrun
 
