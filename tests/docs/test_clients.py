@@ -1,4 +1,4 @@
-"""The clients' page names what is there: routes, settings, commands, and the clients that are tried. tests/clients runs its snippets."""
+"""The clients' page names what is there: routes, commands, and the clients that are tried. tests/clients runs its snippets."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,6 @@ from starlette.routing import Route
 
 from puna.cli.main import VERBS
 from puna.serve.app import create_app
-from puna.serve.settings import ServerSettings
 from puna.testing.scripted import ScriptedPipeline
 
 ROOT = Path(__file__).parents[2]
@@ -19,11 +18,6 @@ def test_every_address_leads_to_routes() -> None:
     bases = set(re.findall(r"http://(?:localhost|host\.docker\.internal):8000([\w/.-]*)", PAGE)) - {""}
     assert len(bases) >= 5
     assert not [base for base in bases if not any(path.startswith(base) for path in paths)]
-
-
-def test_the_settings_in_it_are_settings() -> None:
-    named = re.findall(r"PUNA_([A-Z_]+)=", PAGE)
-    assert named and {name.lower() for name in named} <= ServerSettings.model_fields.keys()
 
 
 def test_the_commands_in_it_are_commands() -> None:
