@@ -20,7 +20,7 @@ from puna.data.numbers import number_word
 
 # Characters of the emoji; a thing that the inventory does not have is simply not listed.
 _GROUPS: dict[str, str] = {
-    "animals": "🐈🐕🐁🐄🐅🐇🐊🐋🐌🐍🐎🐐🐒🐖🐘🐙🐜🐝🐟🐢🐦🐧🐨🐪🐬🐸🐺🐻🐼🦁🦅🦆🦇🦈🦉🦊🦋🦌🦒🦓🦔🦘🦙🦜🦢🐑🐁🐓🐞🦀🦂🦚🦞🦩🕷🐔🐗🐆🐛🐿🐹🦃🦍🦎🦏🦐🦑🦛🦝🦟🦥🦦🦡🐠🐤🕊",
+    "animals": "🐈🐕🐁🐄🐅🐇🐊🐋🐌🐍🐎🐐🐒🐖🐘🐙🐜🐝🐟🐢🐦🐧🐨🐪🐬🐸🐺🐻🐼🦁🦅🦆🦇🦈🦉🦊🦋🦌🦒🦓🦔🦘🦙🦜🦢🐑🐓🐞🦀🦂🦚🦞🦩🕷🐔🐗🐆🐛🐿🐹🦃🦍🦎🦏🦐🦑🦛🦝🦟🦥🦦🦡🐠🐤🕊",
     "fruits": "🍇🍉🍊🍋🍌🍍🍐🍑🍓🥝🥥🍎🍏🍒🍈🥭",
     "vehicles": "🚗🚌🚕🚆🚲✈🚀🚁🚢🚜🚑🚒⛵🛴🚂🚓🏍🛶",
     "instruments": "🎸🎻🎺🥁🎷🎹",
